@@ -1,0 +1,86 @@
+import type { FailureClass } from "../providers/contract.ts";
+import type { Message } from "../protocol/message.ts";
+
+/**
+ * Where a message is in its life at this agent. One state per message; what it carries is what is known.
+ * `acked` is a flag of its own only because a message may be acked at `seen` and still finish as `done`.
+ */
+export type MessageState =
+  | { state: "received" }
+  | { state: "claiming" }
+  /** `leaseUntil` is on the monotonic clock, counted from the request; it does not survive a restart. */
+  | { state: "claimed"; leaseUntil: number; leaseMs: number }
+  | { state: "delivering"; deliveryId: string; incarnation: number; handed: boolean }
+  | { state: "placed"; deliveryId: string; evidence: string }
+  | { state: "seen"; deliveryId: string; evidence: string }
+  | { state: "done"; deliveryId: string; evidence: string }
+  | { state: "skipped"; reason: string }
+  | { state: "retry"; failure: FailureClass; reason: string; notBefore: number }
+  | { state: "held"; reason: string }
+  | { state: "dead"; reason: string };
+
+/** One row of the journal. */
+export interface JournalRow {
+  /** `<storeId>/<message id>`. */
+  key: string;
+  storeId: string;
+  messageId: number;
+  /** Attempt number of the current or next delivery, from 1. Rises only after a proven failed turn. */
+  attempt: number;
+  /** Deliveries of the message so far beyond the first, shown to the model in the frame. */
+  redelivery: number;
+  state: MessageState;
+  acked: boolean;
+  /** Null once shed or when the message has ended: it can be fetched again from the relay. */
+  message: Message | null;
+  /** Wall-clock milliseconds, for display and retention only. */
+  receivedAt: number;
+  updatedAt: number;
+}
+
+/** A lifecycle command that was seen, so that it runs at most once per id. */
+export interface CommandRow {
+  commandId: string;
+  type: string;
+  /** `started` is written before the effect, `ended` after it. */
+  phase: "started" | "ended";
+  at: number;
+}
+
+/** What one commit writes. Everything or nothing. */
+export interface JournalWrite {
+  rows: JournalRow[];
+  commands: CommandRow[];
+  /** Conversation id to resume, when it changed. */
+  resume?: string | null;
+}
+
+/** What a start finds. */
+export interface JournalSnapshot {
+  /** Every row that has not ended and acked, in message order. */
+  open: JournalRow[];
+  /** Keys of ended rows still remembered for dedup (at least 10,000 or 7 days). */
+  known: string[];
+  commands: CommandRow[];
+  resume: string | null;
+  /** Highest incarnation written before; the next one is above it. */
+  incarnation: number;
+  /** What was found wrong and put aside, for one warning. */
+  quarantined: string[];
+}
+
+/** The durable memory of one agent. All methods are synchronous: a returned write is on disk. */
+export interface Journal {
+  load(): JournalSnapshot;
+  /** Commits in one transaction (WAL, synchronous=FULL). Throws `E_STATE_WRITE`; then nothing of it was written. */
+  write(write: JournalWrite): void;
+  /** Reserves and persists the next incarnation number. */
+  nextIncarnation(): number;
+  /** Looks one message up, ended or not. */
+  find(key: string): JournalRow | null;
+  /** Rows in state `dead`. */
+  dead(): JournalRow[];
+  /** Removes ended rows past the dedup window. Bounded work per call. */
+  prune(now: number): void;
+  close(): void;
+}

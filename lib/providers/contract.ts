@@ -1,0 +1,130 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { ExitStatus, Processes } from "../process/contract.ts";
+import type { DeliveryTiming } from "../protocol/message.ts";
+
+/** What the person allows the agent to do; mapped to each provider's real settings. */
+export type ApprovalMode = "read-only" | "guarded" | "open";
+
+/** Everything an adapter needs to start one incarnation of its provider. */
+export interface ProviderLaunch {
+  /** Absolute path of the provider's command, resolved once at start. */
+  command: string;
+  /** `defaultArgs` of the provider's file plus what stands after `--`. */
+  args: string[];
+  cwd: string;
+  /** The child's complete environment, already filtered (never the relay token). */
+  env: Record<string, string>;
+  approval: ApprovalMode;
+  headless: boolean;
+  /** Agent id on the bus; also used to name the conversation. */
+  agentId: string;
+  label: string | null;
+  /** Runner version, for handshakes. */
+  version: string;
+  /** Private 0700 directory of this agent for generated files. */
+  stateDir: string;
+  /** Conversation to continue (Claude session id, Codex thread id), null for a new one. */
+  resume: string | null;
+  /** Rises with every start; events of an old incarnation are ignored by the core. */
+  incarnation: number;
+}
+
+/** One message on its way to the model. */
+export interface Delivery {
+  /** UUIDv5 of storeId/agentId/messageId/attempt. */
+  deliveryId: string;
+  /** Framed text, ready for the model. */
+  text: string;
+  when: DeliveryTiming;
+  redelivery: number;
+}
+
+/** Why a turn failed; decides what happens to its messages. */
+export type FailureClass =
+  /** Network, 5xx, overload: tried again with back-off. */
+  | "transient"
+  /** The message itself cannot be processed (too long, bad request): dead letter. */
+  | "message"
+  /** Login, quota, configuration of the provider: the queue is held, nothing is burnt. */
+  | "provider"
+  /** Somebody interrupted or cancelled the turn: a new attempt. */
+  | "cancelled";
+
+/** What a provider tells its runner. Every event carries no incarnation: the shell adds it. */
+export type ProviderEvent =
+  /** The provider can take deliveries. `resume` is the id to continue this conversation with. */
+  | { type: "ready"; resume: string | null }
+  /** The conversation changed (Claude `/clear`, Codex `/new`). */
+  | { type: "conversation"; resume: string }
+  | { type: "activity"; activity: Activity; detail?: string }
+  /** Proof of a stage. Stages of one delivery arrive in order; a repeat is harmless. */
+  | { type: "evidence"; deliveryId: string; stage: "placed" | "seen"; evidence: string }
+  /** The turn that handled these deliveries completed without error; `text` is its final answer. */
+  | { type: "done"; deliveryIds: string[]; text: string; evidence: string; costUsd?: number }
+  /** The turn failed, was cancelled or refused. */
+  | { type: "failed"; deliveryIds: string[]; failure: FailureClass; reason: string }
+  /** Something wrong with the provider that a person must mend (`login`, `usage limit`, `trust dialog`); null clears it. */
+  | { type: "fault"; reason: string | null }
+  /** Output for a person or a CI log: the agent's text as it comes. */
+  | { type: "output"; text: string };
+
+/** What the provider is doing. `approval` means: waiting for a person. */
+export type Activity = "idle" | "busy" | "approval";
+
+/** What a look into the provider's own record (transcript, thread, queue) says about a delivery. */
+export type ProbeResult =
+  /** Provably not there: may be delivered again. */
+  | { state: "absent" }
+  /** Held by the provider and going to run by itself: wait. */
+  | { state: "placed"; evidence: string }
+  | { state: "seen"; evidence: string }
+  | { state: "done"; evidence: string; text: string }
+  | { state: "failed"; failure: FailureClass; reason: string }
+  /** The record cannot be read. */
+  | { state: "unknown"; reason: string };
+
+/** A running provider. */
+export interface ProviderSession {
+  readonly pid: number;
+  /** Resolves when the provider has ended, for whatever reason; never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  /**
+   * Hands one message over. Resolves when the bytes are with the provider's channel (stage `handed`), which
+   * proves nothing; rejects when that failed or took over 30 s.
+   */
+  deliver(delivery: Delivery, signal: AbortSignal): Promise<void>;
+  /** Looks for deliveries of an earlier incarnation after a crash. Never throws; deadline 30 s. */
+  probe(deliveryIds: string[], signal: AbortSignal): Promise<Map<string, ProbeResult>>;
+  /** Interrupts the running turn, if any; resolves when the provider took note or after 2 s. */
+  interrupt(): Promise<void>;
+  /**
+   * Ends the provider and its whole tree. Graceful: ask, wait, then escalate within `timeoutMs`; otherwise kill
+   * at once. Idempotent, never rejects.
+   */
+  shutdown(options: { graceful: boolean; timeoutMs: number }): Promise<ExitStatus>;
+}
+
+/** What an adapter is given to work with. */
+export interface ProviderPorts {
+  processes: Processes;
+  clock: Clock;
+  log: Log;
+  /** Called for every event, never after `exited` resolved. Must not throw. */
+  emit(event: ProviderEvent): void;
+}
+
+/** A provider of the house. `claude`, `codex` and `echo` implement it. */
+export interface ProviderAdapter {
+  readonly provider: string;
+  /** Deliveries in flight per session: 1 for agents, 64 for echo. */
+  readonly window: number;
+  /** The argument list of the main process, pure, for golden tests. */
+  buildSpawnArgs(launch: ProviderLaunch): string[];
+  /**
+   * Starts the provider and resolves once its process runs; `ready` follows as an event. Rejects with
+   * RunnerError `E_PROVIDER_CMD` (not retried) or another error (retried with back-off). Leaves no process
+   * behind when it rejects.
+   */
+  spawn(launch: ProviderLaunch, ports: ProviderPorts): Promise<ProviderSession>;
+}

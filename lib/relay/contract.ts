@@ -1,0 +1,34 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+
+/** How to serve a relay. */
+export interface RelayOptions {
+  /** Default 127.0.0.1. Another host than loopback needs a token. */
+  hostname: string;
+  /** 0 picks a free port. */
+  port: number;
+  /** SQLite file; created 0600 in a 0700 directory. */
+  dbPath: string;
+  /** Expected token; null (`--no-auth`) opens the loopback. */
+  token: string | null;
+  /** Served inside a runner. */
+  embedded: boolean;
+  version: string;
+  clock: Clock;
+  log: Log;
+}
+
+/** A relay that serves. */
+export interface RelayServer {
+  readonly url: string;
+  readonly hostname: string;
+  readonly port: number;
+  readonly storeId: string;
+  /** Resolves when it stopped serving: by `stop`, or because a `runner relay` asked it to yield. */
+  readonly finished: Promise<"stopped" | "yielded">;
+  /** Closes sockets (1001), stops timers, closes the database. Idempotent, at most 2 s. */
+  stop(): Promise<void>;
+}
+
+/** Starts a relay; throws `E_RELAY_PORT` when the port is taken and `E_STATE` when the schema is newer. */
+export type ServeRelay = (options: RelayOptions) => Promise<RelayServer>;

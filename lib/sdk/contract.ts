@@ -1,0 +1,117 @@
+import type {
+  CommandPayload,
+  CommandUpdatePayload,
+  Registered,
+  RegisterPayload,
+  StatusPayload,
+} from "../protocol/frames.ts";
+import type {
+  AgentCard,
+  ClaimGrant,
+  Command,
+  Message,
+  Receipt,
+  RelayHealth,
+  SendInput,
+  SendResult,
+  StageReport,
+} from "../protocol/message.ts";
+
+/**
+ * Why a call to the relay did not succeed. `unknown` means the request may have had its effect (no reply, a
+ * cut body, a reply that is not JSON): never take it for success, try again.
+ */
+export type CallFailure =
+  | { ok: false; kind: "auth"; status: number; message: string }
+  | { ok: false; kind: "rejected"; status: number; code: string; message: string; candidates?: string[] }
+  | { ok: false; kind: "unavailable"; message: string; retryAfterMs?: number }
+  | { ok: false; kind: "unknown"; message: string };
+
+/** A call's outcome as a value; only a bug throws. */
+export type CallResult<T> = { ok: true; value: T } | CallFailure;
+
+/** Outcome of a claim or renewal. `lost`: another agent holds it (409) or the message is gone (404, 410). */
+export type ClaimResult =
+  | { ok: true; value: ClaimGrant }
+  | { ok: false; kind: "lost"; holder?: string }
+  | CallFailure;
+
+/** The REST side of the relay. Every call has a 10 s deadline, a body cap and `redirect:"error"`. */
+export interface RelayHttp {
+  health(signal?: AbortSignal): Promise<CallResult<RelayHealth>>;
+  send(input: SendInput, signal?: AbortSignal): Promise<CallResult<SendResult>>;
+  getMessage(id: number, signal?: AbortSignal): Promise<CallResult<Message>>;
+  /** Unread messages of an agent in id order, at most `limit` (default 200). */
+  listUnread(agentId: string, options?: { sinceId?: number; limit?: number }): Promise<CallResult<Message[]>>;
+  thread(id: number): Promise<CallResult<Message[]>>;
+  /** With `after`, waits up to `waitMs` (at most 30,000) for a version above it. */
+  receipt(
+    id: number,
+    options?: { after?: number; waitMs?: number; signal?: AbortSignal },
+  ): Promise<CallResult<Receipt>>;
+  claimMessage(id: number, by: { agentId: string; instanceId?: string }): Promise<ClaimResult>;
+  renewClaim(id: number, by: { agentId: string; instanceId?: string }): Promise<ClaimResult>;
+  releaseClaim(id: number, by: { agentId: string; instanceId?: string }): Promise<CallResult<null>>;
+  /** 404 and 410 count as read: the relay has nothing left to deliver. */
+  markRead(id: number, agentId: string): Promise<CallResult<null>>;
+  reportStages(reports: StageReport[]): Promise<CallResult<null>>;
+  listAgents(
+    filter?: { tag?: string; cap?: string; label?: string; status?: string },
+  ): Promise<CallResult<AgentCard[]>>;
+  getAgent(id: string): Promise<CallResult<AgentCard>>;
+  deleteAgent(id: string): Promise<CallResult<null>>;
+  createCommand(
+    input: { type: string; target: string; params?: Record<string, unknown>; ttlMs?: number },
+  ): Promise<CallResult<Command>>;
+  getCommand(id: string): Promise<CallResult<Command>>;
+}
+
+/** State of the bus link as a union; `closed` is final. */
+export type TransportState =
+  | { state: "idle" }
+  | { state: "connecting"; attempt: number }
+  | { state: "registered"; registered: Registered }
+  | { state: "waiting"; attempt: number; delayMs: number; reason: CloseReason }
+  | { state: "closed"; reason: CloseReason };
+
+/** Why a link ended, as a value. */
+export type CloseReason =
+  | { kind: "local" }
+  | { kind: "auth"; message: string }
+  | { kind: "replaced" }
+  | { kind: "network"; message: string }
+  | { kind: "dead-peer"; message: string }
+  | { kind: "protocol"; message: string };
+
+/** What the bus client tells its owner. Handlers must not throw; a throw is caught and logged. */
+export interface BusEvents {
+  state(state: TransportState): void;
+  /** Pushed message. The client acks the frame after this returned. */
+  message(message: Message): void;
+  command(command: CommandPayload): void;
+}
+
+/** The bus side of the relay: one socket that reconnects by itself, for ever, until `close`. */
+export interface RelayBus {
+  readonly transportState: TransportState;
+  /** Starts connecting; returns at once. Idempotent. */
+  connect(): void;
+  /** Queues the newest status and sends it on this and every later connection. */
+  setStatus(status: StatusPayload): void;
+  /** Sends a status now; resolves true when the relay acked it within the deadline (default 2 s). */
+  statusAsync(status: StatusPayload, timeoutMs?: number): Promise<boolean>;
+  /** Replaces label, tags or capabilities of the registration used from the next connection on. */
+  setRegistration(payload: RegisterPayload): void;
+  claim(messageId: number): Promise<ClaimResult>;
+  renew(messageId: number): Promise<ClaimResult>;
+  release(messageId: number): Promise<CallResult<null>>;
+  /** Marks messages read; one frame for many. */
+  markRead(messageIds: number[]): Promise<CallResult<null>>;
+  reportStages(reports: StageReport[]): Promise<CallResult<null>>;
+  send(input: SendInput): Promise<CallResult<SendResult>>;
+  updateCommand(update: CommandUpdatePayload): Promise<CallResult<null>>;
+  /** Forces a new connection now (wake from sleep, the relay moved). */
+  reconnect(reason: string): void;
+  /** Closes the socket within 1 s, settles every pending call. Idempotent. */
+  close(): Promise<void>;
+}
