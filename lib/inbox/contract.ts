@@ -3,20 +3,25 @@ import type { Message } from "../protocol/message.ts";
 
 /**
  * Where a message is in its life at this agent. One state per message; what it carries is what is known.
- * `acked` is a flag of its own only because a message may be acked at `seen` and still finish as `done`.
+ * Leases are not here: they are measured on the monotonic clock and do not survive a restart.
  */
 export type MessageState =
   | { state: "received" }
-  | { state: "claiming" }
-  /** `leaseUntil` is on the monotonic clock, counted from the request; it does not survive a restart. */
-  | { state: "claimed"; leaseUntil: number; leaseMs: number }
-  | { state: "delivering"; deliveryId: string; incarnation: number; handed: boolean }
-  | { state: "placed"; deliveryId: string; evidence: string }
-  | { state: "seen"; deliveryId: string; evidence: string }
+  | { state: "claimed" }
+  | { state: "delivering"; deliveryId: string; incarnation: number }
+  | { state: "placed"; deliveryId: string; incarnation: number; evidence: string }
+  | { state: "seen"; deliveryId: string; incarnation: number; evidence: string }
+  /** Ended well: the turn completed without error. */
   | { state: "done"; deliveryId: string; evidence: string }
+  /** Ended after `seen`: the model had it, its turn failed. Never delivered again. */
+  | { state: "failed"; deliveryId: string; reason: string }
+  /** Ended: another agent has the claim, or the relay withdrew it. */
   | { state: "skipped"; reason: string }
+  /** Waits for `notBefore` (wall clock) and then a new attempt. */
   | { state: "retry"; failure: FailureClass; reason: string; notBefore: number }
+  /** Waits until a person mended the provider; then a new attempt. */
   | { state: "held"; reason: string }
+  /** Parked for a person. */
   | { state: "dead"; reason: string };
 
 /** One row of the journal. */
@@ -29,8 +34,13 @@ export interface JournalRow {
   attempt: number;
   /** Deliveries of the message so far beyond the first, shown to the model in the frame. */
   redelivery: number;
+  /** Failed turns so far that count towards the limit of 5 (a fault of the provider does not). */
+  failures: number;
   state: MessageState;
+  /** The relay answered markRead with 2xx; direct mail gets there at `seen`, claimable work at `done`. */
   acked: boolean;
+  /** Answer that still has to reach the sender, null when there is none or it was sent. */
+  reply: string | null;
   /** Null once shed or when the message has ended: it can be fetched again from the relay. */
   message: Message | null;
   /** Wall-clock milliseconds, for display and retention only. */
@@ -57,7 +67,7 @@ export interface JournalWrite {
 
 /** What a start finds. */
 export interface JournalSnapshot {
-  /** Every row that has not ended and acked, in message order. */
+  /** Every row that is not finished (see `finished` in lib/inbox/core/row.ts), in message order. */
   open: JournalRow[];
   /** Keys of ended rows still remembered for dedup (at least 10,000 or 7 days). */
   known: string[];
