@@ -1,0 +1,35 @@
+import type { State } from "./types.ts";
+
+/**
+ * Returns the monotonic time at which a `tick` is due, Infinity when only an event can change anything. The
+ * shell keeps one timer for it.
+ */
+export function nextDue(state: State): number {
+  let due = Infinity;
+  const consider = (at: number) => {
+    if (at < due) due = at;
+  };
+  if (state.phase.phase === "ended") return due;
+  if (state.phase.phase === "draining") consider(state.phase.deadline);
+  const provider = state.provider;
+  if (provider.state === "waiting") consider(provider.until);
+  for (const at of state.retries.values()) consider(at);
+  if (state.fault !== null && state.flight.size === 0) consider(state.fault.retryAt);
+  if (provider.state === "ready") {
+    for (const at of state.suspects.values()) consider(at);
+    if (provider.activity === "idle") {
+      for (const [key, at] of state.progress) {
+        if (!state.suspects.has(key)) consider(Math.max(at, provider.since) + state.config.stallMs);
+      }
+    }
+  }
+  if (state.bus === "up") {
+    for (const lease of state.leases.values()) {
+      if (!lease.renewing) consider(Math.max(lease.sentAt + lease.leaseMs / 3, state.claimNotBefore));
+    }
+    for (const entry of state.acks.values()) consider(entry.due);
+    for (const entry of state.replies.values()) consider(entry.due);
+    if (state.claiming.size === 0 && Number.isFinite(state.claimNotBefore)) consider(state.claimNotBefore);
+  }
+  return due;
+}

@@ -1,0 +1,125 @@
+import type { CommandPayload } from "../../protocol/frames.ts";
+import { inFlight } from "../../inbox/core/row.ts";
+import { move } from "./messages.ts";
+import type { Effect, ExitOutcome, Now, State } from "./types.ts";
+
+/** The only commands a runner obeys (S-16). */
+const LIFECYCLE = new Set(["agent.shutdown", "agent.restart", "agent.kill"]);
+/** At most one lifecycle command in this time, except `agent.kill`. */
+const LIFECYCLE_SPACING_MS = 5_000;
+/** How long an orderly end may take beyond the drain before the guard ends everything (R-10). */
+const END_SLACK_MS = 12_000;
+/** How long a hard end may take. */
+const HARD_MS = 2_000;
+/** Command ids remembered. */
+const COMMAND_LIMIT = 10_000;
+
+/** A lifecycle command from the bus: exact target, once per id, one at a time. */
+export function command(state: State, effects: Effect[], now: Now, payload: CommandPayload): void {
+  const { commandId, commandType: type, target } = payload;
+  if (!LIFECYCLE.has(type)) return;
+  if (target !== state.config.agentId && target !== state.config.runnerId) return;
+  if (state.commands.has(commandId)) return;
+  const refuse = (reason: string) =>
+    effects.push({ type: "command.update", update: { commandId, status: "failed", error: reason } });
+  if (!state.config.remoteLifecycle) return void refuse("lifecycle commands are turned off for this agent");
+  const hard = type === "agent.kill";
+  if (!hard && now.mono - state.lastLifecycleAt < LIFECYCLE_SPACING_MS) {
+    return void refuse("another lifecycle command came less than 5 s ago");
+  }
+  if (!hard && state.phase.phase !== "running") return void refuse("the agent is stopping already");
+  state.lastLifecycleAt = now.mono;
+  remember(state, effects, now, commandId, type);
+  effects.push({ type: "command.update", update: { commandId, status: "accepted" } });
+  effects.push({ type: "command.update", update: { commandId, status: "running" } });
+  effects.push({ type: "log", level: "info", message: "lifecycle command", fields: { type, commandId } });
+  const outcome: ExitOutcome = { cause: { kind: "command", commandId, action: type }, deregister: true };
+  if (hard) stopHard(state, effects, outcome);
+  else if (type === "agent.shutdown") drain(state, effects, now, "exit", outcome, commandId);
+  else drain(state, effects, now, "respawn", outcome, commandId);
+}
+
+function remember(state: State, effects: Effect[], now: Now, commandId: string, type: string): void {
+  const row = { commandId, type, phase: "started" as const, at: now.wall };
+  state.commands.set(commandId, row);
+  if (state.commands.size > COMMAND_LIMIT) {
+    const oldest = state.commands.keys().next().value;
+    if (oldest !== undefined) state.commands.delete(oldest);
+  }
+  effects.push({ type: "persist.command", row });
+}
+
+/** A signal: the first one drains, any second one ends everything within 2 s. */
+export function signal(state: State, effects: Effect[], now: Now, name: string): void {
+  // The person's Ctrl-C belongs to the agent in the terminal.
+  if (name === "SIGINT" && !state.config.headless) return;
+  if (state.phase.phase === "running" || (state.phase.phase !== "ended" && state.phase.then === "respawn")) {
+    drain(state, effects, now, "exit", { cause: { kind: "drained" }, deregister: false });
+    return;
+  }
+  stopHard(state, effects, { cause: { kind: "signal", signal: name }, deregister: false });
+}
+
+function drain(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  then: "exit" | "respawn",
+  outcome: ExitOutcome,
+  commandId?: string,
+): void {
+  const deadline = now.mono + state.config.drainTimeoutMs;
+  state.phase = {
+    phase: "draining",
+    deadline,
+    then,
+    outcome,
+    ...(commandId === undefined ? {} : { commandId }),
+  };
+  if (then === "exit") {
+    effects.push({ type: "watchdog", hardAfterMs: state.config.drainTimeoutMs + END_SLACK_MS });
+  }
+  // Work that was claimed but not begun goes back at once, so that another agent need not wait for the lease.
+  for (const [key] of state.leases) {
+    const row = state.rows.get(key);
+    if (!row || inFlight(row.state) || row.state.state === "done") continue;
+    state.leases.delete(key);
+    if (row.state.state === "claimed") move(state, effects, now, row, { state: "received" });
+    effects.push({ type: "release", messageId: row.messageId });
+  }
+}
+
+function stopHard(state: State, effects: Effect[], outcome: ExitOutcome): void {
+  if (state.phase.phase === "ended") return;
+  state.phase = { phase: "stopping", then: "exit", outcome };
+  effects.push({ type: "watchdog", hardAfterMs: HARD_MS });
+  if ("incarnation" in state.provider) {
+    state.provider = { state: "stopping", incarnation: state.provider.incarnation };
+    effects.push({ type: "stop-provider", graceful: false, timeoutMs: 0 });
+  }
+}
+
+/** Moves a drain on: stops the provider when the turn ended or time is up, then ends the run or starts anew. */
+export function advanceEnd(state: State, effects: Effect[], now: Now): void {
+  if (state.phase.phase === "draining") {
+    const busy = state.provider.state === "ready" &&
+      (state.flight.size > 0 || state.provider.activity !== "idle");
+    if (busy && now.mono < state.phase.deadline) return;
+    const { then, outcome, commandId } = state.phase;
+    state.phase = { phase: "stopping", then, outcome, ...(commandId === undefined ? {} : { commandId }) };
+    if ("incarnation" in state.provider && state.provider.state !== "stopping") {
+      state.provider = { state: "stopping", incarnation: state.provider.incarnation };
+      effects.push({ type: "stop-provider", graceful: true, timeoutMs: state.config.stopGraceMs });
+    }
+  }
+  if (state.phase.phase !== "stopping" || "incarnation" in state.provider) return;
+  if (state.phase.then === "respawn") {
+    state.restarting = state.phase.commandId ?? null;
+    state.phase = { phase: "running" };
+    state.provider = { state: "none" };
+    return;
+  }
+  const { outcome } = state.phase;
+  state.phase = { phase: "ended" };
+  effects.push({ type: "exit", outcome });
+}

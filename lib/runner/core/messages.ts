@@ -1,0 +1,387 @@
+import type { JournalRow, MessageState } from "../../inbox/contract.ts";
+import { finished, inFlight, keyOf, LOCAL_STORE, mayAck, receivedRow } from "../../inbox/core/row.ts";
+import type { Message, SideStage, Stage } from "../../protocol/message.ts";
+import type { FailureClass, ProbeResult } from "../../providers/contract.ts";
+import { isForUs } from "./addressing.ts";
+import { KNOWN_LIMIT } from "./state.ts";
+import type { Effect, Now, State } from "./types.ts";
+
+/** First back-off after a failed turn; doubles up to {@linkcode RETRY_CAP_MS} (R-6). */
+const RETRY_BASE_MS = 1_000;
+const RETRY_CAP_MS = 60_000;
+/** Lost claims whose attempt is remembered. */
+const SKIPPED_LIMIT = 1_000;
+
+/** Writes a row's new state to memory, journal and receipt. */
+export function move(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  row: JournalRow,
+  next: MessageState,
+  change: Partial<Pick<JournalRow, "attempt" | "redelivery" | "failures" | "acked" | "reply">> = {},
+): JournalRow {
+  const updated: JournalRow = { ...row, ...change, state: next, updatedAt: now.wall };
+  if (inFlight(row.state) && !inFlight(next)) {
+    state.flight.delete(row.key);
+    state.byDelivery.delete(row.state.deliveryId);
+    state.suspects.delete(row.key);
+    state.progress.delete(row.key);
+  }
+  if (inFlight(next)) {
+    state.flight.add(row.key);
+    state.byDelivery.set(next.deliveryId, row.key);
+    state.progress.set(row.key, now.mono);
+  }
+  if (next.state === "retry") state.retries.set(row.key, now.mono + Math.max(0, next.notBefore - now.wall));
+  else state.retries.delete(row.key);
+  if (mayAck(updated) && !updated.acked && !state.acks.has(row.key)) {
+    state.acks.set(row.key, { due: now.mono, tries: 0 });
+  }
+  if (updated.reply !== null && !state.replies.has(row.key)) {
+    state.replies.set(row.key, { due: now.mono, tries: 0 });
+  }
+  effects.push({ type: "persist", row: updated });
+  if (finished(updated)) {
+    settle(state, updated);
+  } else {
+    state.rows.set(row.key, updated);
+  }
+  return updated;
+}
+
+function settle(state: State, row: JournalRow): void {
+  state.rows.delete(row.key);
+  state.acks.delete(row.key);
+  state.replies.delete(row.key);
+  state.leases.delete(row.key);
+  state.claiming.delete(row.key);
+  if (row.state.state === "skipped") {
+    // Not remembered as known: when the agent that won dies, the relay offers the message again, and it must
+    // be taken then. Only the attempt is kept, since an identity that the provider has seen never runs again.
+    state.skipped.set(row.key, row.attempt);
+    trim(state.skipped, SKIPPED_LIMIT);
+    return;
+  }
+  if (row.state.state === "dead") state.dead++;
+  state.known.add(row.key);
+  trim(state.known, KNOWN_LIMIT);
+}
+
+/** Forgets the oldest entry of a memory that is over its bound. */
+function trim(memory: Map<string, unknown> | Set<string>, limit: number): void {
+  if (memory.size <= limit) return;
+  const oldest = memory.keys().next().value;
+  if (oldest !== undefined) memory.delete(oldest);
+}
+
+/** Adds a line to the message's receipt at the relay. */
+export function report(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  row: JournalRow,
+  stage: Stage | SideStage,
+  evidence?: string,
+): void {
+  if (row.storeId === LOCAL_STORE) return;
+  effects.push({
+    type: "report",
+    report: {
+      messageId: row.messageId,
+      agentId: state.config.agentId,
+      stage,
+      at: now.wall,
+      attempt: row.attempt,
+      ...("deliveryId" in row.state ? { deliveryId: row.state.deliveryId } : {}),
+      ...(evidence === undefined ? {} : { evidence }),
+    },
+  });
+}
+
+/** A message was offered by the relay (pushed or fetched). Known ones only repeat what the relay missed. */
+export function offered(state: State, effects: Effect[], now: Now, message: Message): void {
+  const key = keyOf(message.storeId, message.id);
+  const existing = state.rows.get(key);
+  if (existing) {
+    if (existing.message === null) state.rows.set(key, { ...existing, message });
+    return;
+  }
+  if (state.known.has(key)) {
+    // The relay did not hear our markRead: the shell repeats it when the journal says that it was due.
+    effects.push({ type: "reoffered", key, messageId: message.id });
+    return;
+  }
+  if (!isForUs(message, state.config)) return;
+  if (state.phase.phase !== "running") return;
+  if (state.rows.size >= state.config.maxQueue) {
+    state.overflow = true;
+    return;
+  }
+  const row = { ...receivedRow(message, now.wall), attempt: state.skipped.get(key) ?? 1 };
+  state.rows.set(key, row);
+  effects.push({ type: "persist", row });
+  report(state, effects, now, row, "received", "journaled");
+}
+
+/** The relay granted or prolonged a lease. */
+export function claimWon(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  key: string,
+  sentAt: number,
+  leaseMs: number,
+): void {
+  state.claiming.delete(key);
+  const row = state.rows.get(key);
+  if (!row) return;
+  const had = state.leases.has(key);
+  state.leases.set(key, { sentAt, leaseMs, renewing: false });
+  if (row.state.state === "received") {
+    const claimed = move(state, effects, now, row, { state: "claimed" });
+    if (!had) report(state, effects, now, claimed, "claimed", `lease of ${leaseMs} ms`);
+  }
+}
+
+/** Another agent holds the message: nothing of it is delivered; work that runs already is stopped. */
+export function claimLost(state: State, effects: Effect[], now: Now, key: string, holder?: string): void {
+  state.claiming.delete(key);
+  state.leases.delete(key);
+  const row = state.rows.get(key);
+  if (!row || row.state.state === "done") return;
+  if (inFlight(row.state) && state.provider.state === "ready") effects.push({ type: "interrupt" });
+  const reason = holder === undefined ? "the claim was lost" : `claimed by ${holder}`;
+  const attempt = inFlight(row.state) ? row.attempt + 1 : row.attempt;
+  const skipped = move(state, effects, now, row, { state: "skipped", reason }, { attempt });
+  report(state, effects, now, skipped, "skipped", reason);
+}
+
+/** The outcome of a claim is unknown or the relay cannot be reached: try again later. */
+export function claimFailed(state: State, now: Now, key: string): void {
+  state.claiming.delete(key);
+  const lease = state.leases.get(key);
+  if (lease) lease.renewing = false;
+  state.claimNotBefore = Math.max(state.claimNotBefore, now.mono + 500 + now.random * 1_500);
+}
+
+/** Returns the unfinished row of a delivery, or undefined for foreign and late ones. */
+export function rowOf(state: State, deliveryId: string): JournalRow | undefined {
+  const key = state.byDelivery.get(deliveryId);
+  return key === undefined ? undefined : state.rows.get(key);
+}
+
+/** Proof arrived. Evidence of an attempt that is over is ignored. */
+export function evidence(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  deliveryId: string,
+  stage: "placed" | "seen",
+  proof: string,
+): void {
+  const row = rowOf(state, deliveryId);
+  if (!row || !inFlight(row.state)) return;
+  state.progress.set(row.key, now.mono);
+  state.suspects.delete(row.key);
+  const carried = { deliveryId, incarnation: row.state.incarnation, evidence: proof };
+  if (stage === "placed") {
+    if (row.state.state !== "delivering") return;
+    report(
+      state,
+      effects,
+      now,
+      move(state, effects, now, row, { state: "placed", ...carried }),
+      "placed",
+      proof,
+    );
+    return;
+  }
+  if (row.state.state === "seen") return;
+  report(state, effects, now, move(state, effects, now, row, { state: "seen", ...carried }), "seen", proof);
+  // The model answered, so whatever was wrong with the provider is mended.
+  state.fault = null;
+}
+
+/** The turn completed: the message is done, and its answer goes back when one was asked for. */
+export function done(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  deliveryId: string,
+  text: string,
+  proof: string,
+): void {
+  const row = rowOf(state, deliveryId);
+  if (!row || !inFlight(row.state)) return;
+  const wantsReply = row.message?.replyExpected === true;
+  const ended = move(state, effects, now, row, { state: "done", deliveryId, evidence: proof }, {
+    reply: wantsReply ? text : null,
+  });
+  report(state, effects, now, ended, "done", proof);
+}
+
+/** The turn failed. What follows depends on whether the model had the message and on the class of the failure. */
+export function failedTurn(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  deliveryId: string,
+  failure: FailureClass,
+  reason: string,
+): void {
+  const row = rowOf(state, deliveryId);
+  if (!row || !inFlight(row.state)) return;
+  const direct = row.message === null || !row.message.claimable;
+  if (row.state.state === "seen" && direct) {
+    const ended = move(state, effects, now, row, { state: "failed", deliveryId, reason });
+    report(state, effects, now, ended, "failed", reason);
+    return;
+  }
+  const change = { attempt: row.attempt + 1, redelivery: row.redelivery + 1 };
+  if (failure === "provider") {
+    const held = move(state, effects, now, row, { state: "held", reason }, change);
+    report(state, effects, now, held, "held", reason);
+    holdQueue(state, now, reason);
+    return;
+  }
+  const failures = row.failures + 1;
+  if (failure === "message" || failures >= state.config.maxFailures) {
+    bury(state, effects, now, { ...row, failures }, reason);
+    return;
+  }
+  const backoff = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** (failures - 1));
+  const retry = move(state, effects, now, row, {
+    state: "retry",
+    failure,
+    reason,
+    notBefore: now.wall + backoff,
+  }, {
+    ...change,
+    failures,
+  });
+  report(state, effects, now, retry, "retry", reason);
+}
+
+function bury(state: State, effects: Effect[], now: Now, row: JournalRow, reason: string): void {
+  const claimed = state.leases.has(row.key);
+  const dead = move(state, effects, now, row, { state: "dead", reason }, { failures: row.failures });
+  report(state, effects, now, dead, "dead", reason);
+  // Another agent may manage what this one could not; the relay offers it again.
+  if (claimed) effects.push({ type: "release", messageId: row.messageId });
+  effects.push({
+    type: "log",
+    level: "warn",
+    message: "message is a dead letter",
+    fields: { messageId: row.messageId, reason },
+  });
+}
+
+/** Stops deliveries until the provider is mended; tries again after 60 s, doubling to 10 min. */
+export function holdQueue(state: State, now: Now, reason: string): void {
+  const tries = state.fault === null ? 0 : state.fault.tries + 1;
+  state.fault = { reason, tries, retryAt: now.mono + Math.min(600_000, 60_000 * 2 ** tries) };
+}
+
+/** The provider's own record was asked for deliveries whose fate was unclear. */
+export function probed(state: State, effects: Effect[], now: Now, results: Map<string, ProbeResult>): void {
+  for (const [deliveryId, result] of results) {
+    const row = rowOf(state, deliveryId);
+    if (!row || !inFlight(row.state)) continue;
+    state.suspects.delete(row.key);
+    state.progress.set(row.key, now.mono);
+    switch (result.state) {
+      case "placed":
+        if (row.state.state === "placed" && row.state.evidence === result.evidence) {
+          // Asked twice, and the idle provider still sits on it: that turn will never come.
+          failedTurn(
+            state,
+            effects,
+            now,
+            deliveryId,
+            "cancelled",
+            "the provider holds it without running it",
+          );
+        } else if (row.state.state === "seen") {
+          failedTurn(state, effects, now, deliveryId, "cancelled", "the turn ended without a result");
+        } else {
+          move(state, effects, now, row, {
+            state: "placed",
+            deliveryId,
+            incarnation: row.state.incarnation,
+            evidence: result.evidence,
+          });
+          report(state, effects, now, row, "placed", result.evidence);
+        }
+        break;
+      case "seen":
+        evidence(state, effects, now, deliveryId, "seen", result.evidence);
+        failedTurn(state, effects, now, deliveryId, "cancelled", "the turn was cut off");
+        break;
+      case "done":
+        evidence(state, effects, now, deliveryId, "seen", result.evidence);
+        done(state, effects, now, deliveryId, result.text, result.evidence);
+        break;
+      case "failed":
+        failedTurn(state, effects, now, deliveryId, result.failure, result.reason);
+        break;
+      case "absent":
+      case "unknown":
+        if (row.state.state === "seen") {
+          failedTurn(state, effects, now, deliveryId, "cancelled", "the turn was cut off");
+        } else {
+          // The attempt stays: it was never proven to have failed, so its identity must not change.
+          requeue(state, effects, now, row, { redelivery: row.redelivery + 1 });
+        }
+        break;
+    }
+  }
+}
+
+/** Puts a message back in line for delivery; claimed when its lease still stands. */
+export function requeue(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  row: JournalRow,
+  change: Partial<Pick<JournalRow, "redelivery">> = {},
+): void {
+  const next = state.leases.has(row.key) ? "claimed" : "received";
+  move(state, effects, now, row, { state: next }, change);
+}
+
+/** markRead was answered with 2xx for these messages. */
+export function acked(state: State, effects: Effect[], now: Now, keys: string[]): void {
+  for (const key of keys) {
+    state.acks.delete(key);
+    const row = state.rows.get(key);
+    if (!row || row.acked) continue;
+    const updated = move(state, effects, now, row, row.state, { acked: true });
+    state.leases.delete(key);
+    report(state, effects, now, updated, "acked", "markRead answered");
+  }
+}
+
+/** markRead did not succeed: tried again with back-off, for ever. */
+export function ackFailed(state: State, now: Now, keys: string[]): void {
+  for (const key of keys) backOff(state.acks, key, now);
+}
+
+/** The reply reached the relay, or never will. */
+export function replied(state: State, effects: Effect[], now: Now, key: string): void {
+  state.replies.delete(key);
+  const row = state.rows.get(key);
+  if (row) move(state, effects, now, row, row.state, { reply: null });
+}
+
+/** The reply could not be sent now: tried again with back-off. */
+export function replyFailed(state: State, now: Now, key: string): void {
+  backOff(state.replies, key, now);
+}
+
+function backOff(queue: Map<string, { due: number; tries: number }>, key: string, now: Now): void {
+  const entry = queue.get(key);
+  if (!entry) return;
+  entry.tries++;
+  entry.due = now.mono + now.random * Math.min(30_000, 500 * 2 ** entry.tries) + 100;
+}

@@ -1,0 +1,188 @@
+import type { ExitStatus } from "../../process/contract.ts";
+import type { ProviderEvent } from "../../providers/contract.ts";
+import { done, evidence, failedTurn, holdQueue, requeue } from "./messages.ts";
+import type { Effect, Now, State } from "./types.ts";
+
+/** More unexpected exits than this within {@linkcode BREAKER_WINDOW_MS} are a crash loop (R-7). */
+const BREAKER_EXITS = 5;
+const BREAKER_WINDOW_MS = 60_000;
+/** Healthy for this long: the back-off starts anew. */
+const HEALTHY_MS = 300_000;
+
+/** Starts the next incarnation. */
+export function spawn(state: State, effects: Effect[]): void {
+  state.incarnation++;
+  state.provider = { state: "spawning", incarnation: state.incarnation };
+  effects.push({ type: "spawn", incarnation: state.incarnation, resume: state.resume });
+}
+
+/** True when an event belongs to the provider that runs now; late ones of an old process are dropped. */
+export function isCurrent(state: State, incarnation: number): boolean {
+  const provider = state.provider;
+  return "incarnation" in provider && provider.incarnation === incarnation;
+}
+
+/** The process runs; `ready` follows. */
+export function spawned(state: State, incarnation: number): void {
+  if (state.provider.state === "spawning" && state.provider.incarnation === incarnation) {
+    state.provider = { state: "starting", incarnation };
+  }
+}
+
+/** The process could not be started. A missing or broken command is final, everything else is tried again. */
+export function spawnFailed(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  incarnation: number,
+  permanent: boolean,
+  reason: string,
+): void {
+  if (!isCurrent(state, incarnation)) return;
+  if (!permanent || state.phase.phase !== "running") return died(state, effects, now, reason);
+  state.provider = { state: "failed", reason };
+  endWithError(state, "E_PROVIDER_CMD", reason);
+}
+
+/** The process ended. */
+export function exited(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  incarnation: number,
+  status: ExitStatus,
+): void {
+  if (!isCurrent(state, incarnation)) return;
+  if (state.provider.state === "stopping") {
+    state.provider = { state: "none" };
+    return;
+  }
+  if (!state.config.headless && status.code === 0 && state.phase.phase === "running") {
+    // The person quit the agent: that ends the run, not the supervision of it.
+    state.provider = { state: "none" };
+    state.phase = {
+      phase: "stopping",
+      then: "exit",
+      outcome: { cause: { kind: "provider", status }, deregister: false },
+    };
+    return;
+  }
+  died(state, effects, now, status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`);
+}
+
+function died(state: State, effects: Effect[], now: Now, reason: string): void {
+  if (state.phase.phase !== "running") {
+    state.provider = { state: "none" };
+    return;
+  }
+  if (state.healthySince !== null && now.mono - state.healthySince > HEALTHY_MS) state.exits = [];
+  state.healthySince = null;
+  state.exits.push(now.mono);
+  const recent = state.exits.filter((at) => now.mono - at <= BREAKER_WINDOW_MS).length;
+  if (recent > BREAKER_EXITS) {
+    state.provider = { state: "failed", reason: `crash loop: ${reason}` };
+    effects.push({ type: "log", level: "error", message: "provider is in a crash loop", fields: { reason } });
+    if (state.config.headless) {
+      endWithError(state, "E_CRASH_LOOP", `the provider ended ${recent} times within 60 s (${reason})`);
+    }
+    return;
+  }
+  const spread = Math.min(60_000, 1_000 * 2 ** Math.min(16, state.exits.length));
+  const delayMs = 1_000 + now.random * spread;
+  state.provider = { state: "waiting", until: now.mono + delayMs, reason };
+  effects.push({
+    type: "log",
+    level: "warn",
+    message: "provider ended, starting it again",
+    fields: { reason, delayMs: Math.round(delayMs) },
+  });
+}
+
+function endWithError(state: State, code: "E_CRASH_LOOP" | "E_PROVIDER_CMD", message: string): void {
+  if (state.phase.phase === "ended") return;
+  state.phase = {
+    phase: "stopping",
+    then: "exit",
+    outcome: { cause: { kind: "error", code, message }, deregister: false },
+  };
+}
+
+/** An event of the live provider. */
+export function providerEvent(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  incarnation: number,
+  event: ProviderEvent,
+): void {
+  if (!isCurrent(state, incarnation)) return;
+  switch (event.type) {
+    case "ready":
+      return ready(state, effects, now, incarnation, event.resume);
+    case "conversation":
+      return setResume(state, effects, event.resume);
+    case "activity":
+      if (state.provider.state !== "ready" || state.provider.activity === event.activity) return;
+      state.provider = { ...state.provider, activity: event.activity, since: now.mono };
+      return;
+    case "evidence":
+      return evidence(state, effects, now, event.deliveryId, event.stage, event.evidence);
+    case "done":
+      for (const id of event.deliveryIds) done(state, effects, now, id, event.text, event.evidence);
+      return;
+    case "failed":
+      for (const id of event.deliveryIds) {
+        failedTurn(state, effects, now, id, event.failure, event.reason);
+      }
+      return;
+    case "fault":
+      if (event.reason === null) state.fault = null;
+      else if (state.fault?.reason !== event.reason) holdQueue(state, now, event.reason);
+      return;
+    case "output":
+      effects.push({ type: "output", text: event.text });
+      return;
+  }
+}
+
+function ready(state: State, effects: Effect[], now: Now, incarnation: number, resume: string | null): void {
+  if (state.provider.state === "stopping" || state.provider.state === "ready") return;
+  state.provider = { state: "ready", incarnation, activity: "idle", since: now.mono };
+  state.healthySince = now.mono;
+  if (resume !== null) setResume(state, effects, resume);
+  // A new process: what was wrong with the old one (login, quota) has to show itself again.
+  state.fault = null;
+  for (const key of state.flight) state.suspects.set(key, now.mono + state.config.settleMs);
+  if (state.restarting !== null) {
+    answer(state, effects, now, state.restarting, "agent.restart");
+    state.restarting = null;
+  }
+}
+
+function setResume(state: State, effects: Effect[], resume: string): void {
+  if (state.resume === resume) return;
+  state.resume = resume;
+  effects.push({ type: "persist.resume", resume });
+}
+
+/** Ends a command well. */
+export function answer(state: State, effects: Effect[], now: Now, commandId: string, action: string): void {
+  const row = { commandId, type: action, phase: "ended" as const, at: now.wall };
+  state.commands.set(commandId, row);
+  effects.push({ type: "persist.command", row });
+  effects.push({
+    type: "command.update",
+    update: {
+      commandId,
+      status: "succeeded",
+      result: { action, agentId: state.config.agentId, runnerId: state.config.runnerId },
+    },
+  });
+}
+
+/** Gives messages that were held a new chance when the fault is gone. */
+export function releaseHeld(state: State, effects: Effect[], now: Now): void {
+  for (const row of state.rows.values()) {
+    if (row.state.state === "held") requeue(state, effects, now, row);
+  }
+}

@@ -1,0 +1,182 @@
+import { deliveryIdOf } from "../../base/uuid.ts";
+import type { JournalRow } from "../../inbox/contract.ts";
+import { LOCAL_STORE } from "../../inbox/core/row.ts";
+import { advanceEnd } from "./lifecycle.ts";
+import { move, requeue } from "./messages.ts";
+import { releaseHeld, spawn } from "./provider.ts";
+import { statusOf } from "./status.ts";
+import type { Effect, Lease, Now, State } from "./types.ts";
+
+/**
+ * Decides, after every event, what is due now. All intent is derived from the state, so a burst of events leads
+ * to the one right next action and nothing depends on which event came last.
+ */
+export function pump(state: State, effects: Effect[], now: Now): void {
+  if (state.phase.phase === "ended") return;
+  advanceEnd(state, effects, now);
+  if (state.phase.phase === "running") {
+    supervise(state, effects, now);
+    renewLeases(state, effects, now);
+    retryDue(state, effects, now);
+    probeSuspects(state, effects, now);
+    deliverNext(state, effects, now);
+  } else if (state.phase.phase === "draining") {
+    renewLeases(state, effects, now);
+  }
+  if (state.bus === "up") sendDue(state, effects, now);
+  publish(state, effects);
+}
+
+function supervise(state: State, effects: Effect[], now: Now): void {
+  if (state.provider.state === "none") spawn(state, effects);
+  else if (state.provider.state === "waiting" && now.mono >= state.provider.until) spawn(state, effects);
+}
+
+/** The part of a lease that must be left before a delivery may start. */
+function usable(lease: Lease, now: Now): boolean {
+  return lease.sentAt + lease.leaseMs - now.mono >= Math.max(5_000, lease.leaseMs * 0.2);
+}
+
+function renewLeases(state: State, effects: Effect[], now: Now): void {
+  if (state.bus !== "up") return;
+  for (const [key, lease] of state.leases) {
+    if (lease.renewing || now.mono < lease.sentAt + lease.leaseMs / 3 || now.mono < state.claimNotBefore) {
+      continue;
+    }
+    const row = state.rows.get(key);
+    if (!row) {
+      state.leases.delete(key);
+      continue;
+    }
+    lease.renewing = true;
+    effects.push({ type: "renew", key, messageId: row.messageId });
+  }
+}
+
+function retryDue(state: State, effects: Effect[], now: Now): void {
+  for (const [key, due] of state.retries) {
+    if (now.mono < due) continue;
+    state.retries.delete(key);
+    const row = state.rows.get(key);
+    if (row) requeue(state, effects, now, row);
+  }
+  if (state.fault === null || now.mono >= state.fault.retryAt) releaseHeld(state, effects, now);
+}
+
+function probeSuspects(state: State, effects: Effect[], now: Now): void {
+  const provider = state.provider;
+  if (provider.state !== "ready") return;
+  if (provider.activity === "idle") {
+    for (const [key, progress] of state.progress) {
+      const since = Math.max(progress, provider.since);
+      if (now.mono - since >= state.config.stallMs && !state.suspects.has(key)) {
+        state.suspects.set(key, now.mono);
+      }
+    }
+  }
+  const deliveryIds: string[] = [];
+  for (const [key, due] of state.suspects) {
+    const row = state.rows.get(key);
+    if (!row || !("deliveryId" in row.state)) {
+      state.suspects.delete(key);
+    } else if (now.mono >= due) {
+      state.suspects.set(key, Infinity);
+      deliveryIds.push(row.state.deliveryId);
+    }
+  }
+  if (deliveryIds.length > 0) {
+    effects.push({ type: "probe", incarnation: provider.incarnation, deliveryIds });
+  }
+}
+
+function deliverNext(state: State, effects: Effect[], now: Now): void {
+  const provider = state.provider;
+  if (provider.state !== "ready" || !state.storage.ok) return;
+  // With a fault, one message at a time tries whether it is mended.
+  const trial = state.fault !== null;
+  if (trial) {
+    if (state.flight.size > 0) return;
+    // A trial that ended in another way than by this fault says nothing about it: the next one comes later.
+    if (state.fault!.retryAt === Infinity) state.fault!.retryAt = now.mono + 60_000;
+    if (now.mono < state.fault!.retryAt) return;
+  }
+  const window = trial ? 1 : state.config.window;
+  let claimable: JournalRow | null = null;
+  let holdsClaim = state.claiming.size > 0;
+  for (const row of state.rows.values()) {
+    if (state.flight.size >= window) break;
+    if (row.message === null) continue;
+    if (row.state.state === "claimed") {
+      const lease = state.leases.get(row.key);
+      if (!lease) {
+        requeue(state, effects, now, row);
+        continue;
+      }
+      holdsClaim = true;
+      if (usable(lease, now)) deliver(state, effects, now, row, provider.incarnation);
+    } else if (row.state.state === "received") {
+      if (row.message.claimable) claimable ??= row;
+      else deliver(state, effects, now, row, provider.incarnation);
+    }
+  }
+  if (state.flight.size > 0 && trial) state.fault!.retryAt = Infinity;
+  // Claims only when idle with nothing undelivered, one at a time: a claim kept waiting starves other agents.
+  if (claimable === null || holdsClaim || state.flight.size > 0 || provider.activity !== "idle") return;
+  if (state.bus !== "up" || now.mono < state.claimNotBefore) return;
+  state.claiming.add(claimable.key);
+  effects.push({ type: "claim", key: claimable.key, messageId: claimable.messageId });
+}
+
+function deliver(state: State, effects: Effect[], now: Now, row: JournalRow, incarnation: number): void {
+  const message = row.message!;
+  const deliveryId = deliveryIdOf(row.storeId, state.config.agentId, row.messageId, row.attempt);
+  move(state, effects, now, row, { state: "delivering", deliveryId, incarnation });
+  effects.push({
+    type: "deliver",
+    key: row.key,
+    incarnation,
+    deliveryId,
+    redelivery: row.redelivery,
+    message,
+  });
+}
+
+function sendDue(state: State, effects: Effect[], now: Now): void {
+  for (const [key, entry] of state.acks) {
+    if (now.mono < entry.due) continue;
+    const row = state.rows.get(key);
+    if (!row || row.storeId === LOCAL_STORE) continue;
+    entry.due = Infinity;
+    effects.push({ type: "ack", key, messageId: row.messageId });
+  }
+  for (const [key, entry] of state.replies) {
+    if (now.mono < entry.due) continue;
+    const row = state.rows.get(key);
+    if (!row || row.reply === null || row.message === null || !("deliveryId" in row.state)) continue;
+    entry.due = Infinity;
+    const { deliveryId } = row.state;
+    effects.push({ type: "reply", key, message: row.message, deliveryId, text: row.reply });
+  }
+  if (state.overflow && state.rows.size < state.config.maxQueue / 2) {
+    state.overflow = false;
+    effects.push({ type: "resync" });
+  }
+  // Work of an earlier run that may still be under way needs its lease back.
+  for (const key of state.flight) {
+    const row = state.rows.get(key);
+    if (!row?.message?.claimable || state.leases.has(key) || state.claiming.has(key)) continue;
+    if (now.mono < state.claimNotBefore) continue;
+    state.claiming.add(key);
+    effects.push({ type: "claim", key, messageId: row.messageId });
+  }
+}
+
+function publish(state: State, effects: Effect[]): void {
+  const status = statusOf(state);
+  // The queue length is for display; it alone is no reason to speak.
+  const { queued: _queued, ...compared } = status.meta ?? {};
+  const text = JSON.stringify([status.agentStatus, status.ready, compared]);
+  if (text === state.published) return;
+  state.published = text;
+  effects.push({ type: "publish", status });
+}

@@ -1,0 +1,58 @@
+import type { JournalSnapshot } from "../../inbox/contract.ts";
+import { inFlight, mayAck } from "../../inbox/core/row.ts";
+import type { CoreConfig, State } from "./types.ts";
+
+/** Keys and command ids remembered for dedup. */
+export const KNOWN_LIMIT = 10_000;
+
+/**
+ * Returns the state a run starts with: what the journal holds, nothing spawned, the bus down. Deliveries that
+ * were in flight when the last run ended are suspects: their fate is asked from the provider's record once it
+ * is ready, never guessed.
+ */
+export function initialState(config: CoreConfig, snapshot: JournalSnapshot): State {
+  const state: State = {
+    config,
+    phase: { phase: "running" },
+    provider: { state: "none" },
+    incarnation: snapshot.incarnation,
+    resume: snapshot.resume,
+    bus: "down",
+    fault: null,
+    storage: { ok: true },
+    exits: [],
+    healthySince: null,
+    rows: new Map(),
+    known: new Set(snapshot.known),
+    skipped: new Map(),
+    dead: 0,
+    flight: new Set(),
+    byDelivery: new Map(),
+    leases: new Map(),
+    claiming: new Set(),
+    claimNotBefore: -Infinity,
+    acks: new Map(),
+    replies: new Map(),
+    retries: new Map(),
+    suspects: new Map(),
+    progress: new Map(),
+    overflow: false,
+    commands: new Map(snapshot.commands.map((row) => [row.commandId, row])),
+    restarting: null,
+    lastLifecycleAt: -Infinity,
+    published: "",
+  };
+  for (const row of snapshot.open) {
+    const kept = row.state.state === "claimed" ? { ...row, state: { state: "received" as const } } : row;
+    state.rows.set(kept.key, kept);
+    // Back-off was wall-clock time of an earlier run; a restart is a good moment to try again.
+    if (kept.state.state === "retry") state.retries.set(kept.key, -Infinity);
+    if (mayAck(kept) && !kept.acked) state.acks.set(kept.key, { due: -Infinity, tries: 0 });
+    if (kept.reply !== null) state.replies.set(kept.key, { due: -Infinity, tries: 0 });
+    if (inFlight(kept.state)) {
+      state.flight.add(kept.key);
+      state.byDelivery.set(kept.state.deliveryId, kept.key);
+    }
+  }
+  return state;
+}

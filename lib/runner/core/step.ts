@@ -1,0 +1,100 @@
+import * as lifecycle from "./lifecycle.ts";
+import * as messages from "./messages.ts";
+import * as provider from "./provider.ts";
+import { pump } from "./pump.ts";
+import type { Effect, Event, Now, State } from "./types.ts";
+
+/**
+ * Takes one event and returns what has to be done about it. Deterministic: state, event and `now` decide
+ * everything. The state is updated in place and belongs to the caller; effects are in the order in which they
+ * have to be performed, `persist` ones first of all and in one commit.
+ */
+export function step(state: State, event: Event, now: Now): { state: State; effects: Effect[] } {
+  const effects: Effect[] = [];
+  if (state.phase.phase !== "ended") {
+    apply(state, effects, event, now);
+    pump(state, effects, now);
+  }
+  return { state, effects };
+}
+
+function apply(state: State, effects: Effect[], event: Event, now: Now): void {
+  switch (event.type) {
+    case "start":
+      // A command that was under way when the last run died has an unknown effect: it is not run again.
+      for (const row of state.commands.values()) {
+        if (row.phase !== "started") continue;
+        const ended = { ...row, phase: "ended" as const, at: now.wall };
+        state.commands.set(row.commandId, ended);
+        effects.push({ type: "persist.command", row: ended });
+        effects.push({
+          type: "command.update",
+          update: {
+            commandId: row.commandId,
+            status: "failed",
+            error: "the runner ended while the command ran",
+          },
+        });
+      }
+      return;
+    case "bus.up":
+      state.bus = "up";
+      for (const queue of [state.acks, state.replies]) {
+        for (const entry of queue.values()) entry.due = Math.min(entry.due, now.mono);
+      }
+      effects.push({ type: "resync" });
+      return;
+    case "bus.down":
+      state.bus = event.auth ? "auth" : "down";
+      return;
+    case "offered":
+      return messages.offered(state, effects, now, event.message);
+    case "claim.won":
+      return messages.claimWon(state, effects, now, event.key, event.sentAt, event.leaseMs);
+    case "claim.lost":
+      return messages.claimLost(state, effects, now, event.key, event.holder);
+    case "claim.failed":
+      return messages.claimFailed(state, now, event.key);
+    case "handed": {
+      const row = messages.rowOf(state, event.deliveryId);
+      if (row) messages.report(state, effects, now, row, "handed", "written to the provider's channel");
+      return;
+    }
+    case "hand.failed": {
+      // Some of the bytes may have arrived: only the provider's record can tell.
+      const row = messages.rowOf(state, event.deliveryId);
+      if (row?.state.state === "delivering") state.suspects.set(row.key, now.mono + state.config.settleMs);
+      return;
+    }
+    case "acked":
+      return messages.acked(state, effects, now, event.keys);
+    case "ack.failed":
+      return messages.ackFailed(state, now, event.keys);
+    case "replied":
+      return messages.replied(state, effects, now, event.key);
+    case "reply.failed":
+      if (event.permanent) messages.replied(state, effects, now, event.key);
+      else messages.replyFailed(state, now, event.key);
+      return;
+    case "spawned":
+      return provider.spawned(state, event.incarnation);
+    case "spawn.failed":
+      return provider.spawnFailed(state, effects, now, event.incarnation, event.permanent, event.reason);
+    case "provider":
+      return provider.providerEvent(state, effects, now, event.incarnation, event.event);
+    case "exited":
+      return provider.exited(state, effects, now, event.incarnation, event.status);
+    case "probed":
+      if (provider.isCurrent(state, event.incarnation)) messages.probed(state, effects, now, event.results);
+      return;
+    case "command":
+      return lifecycle.command(state, effects, now, event.command);
+    case "signal":
+      return lifecycle.signal(state, effects, now, event.signal);
+    case "storage":
+      state.storage = event.ok ? { ok: true } : { ok: false, reason: event.reason };
+      return;
+    case "tick":
+      return;
+  }
+}

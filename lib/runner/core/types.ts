@@ -1,0 +1,199 @@
+import type { CommandRow, JournalRow } from "../../inbox/contract.ts";
+import type { ExitStatus } from "../../process/contract.ts";
+import type { CommandPayload, CommandUpdatePayload, StatusPayload } from "../../protocol/frames.ts";
+import type { Message, StageReport } from "../../protocol/message.ts";
+import type { Activity, ProbeResult, ProviderEvent } from "../../providers/contract.ts";
+
+/** Limits and identity of one run; constant. All durations in milliseconds. */
+export interface CoreConfig {
+  agentId: string;
+  runnerId: string;
+  instanceId: string;
+  provider: string;
+  label: string | null;
+  tags: string[];
+  capabilities: string[];
+  headless: boolean;
+  /** Deliveries in flight per provider session. */
+  window: number;
+  /** Lifecycle commands from the bus are refused when false (`--no-remote-lifecycle`). */
+  remoteLifecycle: boolean;
+  drainTimeoutMs: number;
+  /** Grace between asking the provider to stop and killing it. */
+  stopGraceMs: number;
+  /** Wait after a provider's death before its record is trusted to be complete. */
+  settleMs: number;
+  /** Provider idle for this long with a delivery in flight: its record is asked. */
+  stallMs: number;
+  maxFailures: number;
+  maxQueue: number;
+}
+
+/** The time and the one random number a step may use. */
+export interface Now {
+  mono: number;
+  wall: number;
+  /** In [0, 1); drawn by the shell, so that a step has no hidden input. */
+  random: number;
+}
+
+/** Everything that can happen to a runner. */
+export type Event =
+  | { type: "start" }
+  | { type: "bus.up" }
+  | { type: "bus.down"; reason: string; auth: boolean }
+  | { type: "offered"; message: Message }
+  | { type: "claim.won"; key: string; sentAt: number; leaseMs: number }
+  | { type: "claim.lost"; key: string; holder?: string }
+  | { type: "claim.failed"; key: string; reason: string }
+  | { type: "handed"; key: string; deliveryId: string }
+  | { type: "hand.failed"; key: string; deliveryId: string; reason: string }
+  | { type: "acked"; keys: string[] }
+  | { type: "ack.failed"; keys: string[]; reason: string }
+  | { type: "replied"; key: string }
+  | { type: "reply.failed"; key: string; reason: string; permanent: boolean }
+  | { type: "spawned"; incarnation: number }
+  | { type: "spawn.failed"; incarnation: number; permanent: boolean; reason: string }
+  | { type: "provider"; incarnation: number; event: ProviderEvent }
+  | { type: "exited"; incarnation: number; status: ExitStatus }
+  | { type: "probed"; incarnation: number; results: Map<string, ProbeResult> }
+  | { type: "command"; command: CommandPayload }
+  | { type: "signal"; signal: string }
+  | { type: "storage"; ok: boolean; reason: string }
+  | { type: "tick" };
+
+/** Everything a runner can do to the world. Performed by the shell after the step's writes are on disk. */
+export type Effect =
+  | { type: "persist"; row: JournalRow }
+  | { type: "persist.command"; row: CommandRow }
+  | { type: "persist.resume"; resume: string | null }
+  | { type: "claim"; key: string; messageId: number }
+  | { type: "renew"; key: string; messageId: number }
+  | { type: "release"; messageId: number }
+  | {
+    type: "deliver";
+    key: string;
+    incarnation: number;
+    deliveryId: string;
+    redelivery: number;
+    message: Message;
+  }
+  | { type: "ack"; key: string; messageId: number }
+  | { type: "report"; report: StageReport }
+  | { type: "reply"; key: string; message: Message; deliveryId: string; text: string }
+  | { type: "publish"; status: StatusPayload }
+  | { type: "resync" }
+  /** A finished message was offered again. */
+  | { type: "reoffered"; key: string; messageId: number }
+  | { type: "spawn"; incarnation: number; resume: string | null }
+  | { type: "probe"; incarnation: number; deliveryIds: string[] }
+  | { type: "interrupt" }
+  | { type: "stop-provider"; graceful: boolean; timeoutMs: number }
+  | { type: "command.update"; update: CommandUpdatePayload }
+  | { type: "output"; text: string }
+  | {
+    type: "log";
+    level: "info" | "warn" | "error";
+    message: string;
+    fields?: Record<string, string | number>;
+  }
+  /** `hardAfterMs`: the guard ends everything when the process still lives then. */
+  | { type: "watchdog"; hardAfterMs: number }
+  | { type: "exit"; outcome: ExitOutcome };
+
+/** How the run ends. The command, when one caused it, is answered after the agent is removed. */
+export interface ExitOutcome {
+  /** What made it end; `lib/cli/exit_codes.ts` maps codes of errors, `signal` maps to 128+n. */
+  cause:
+    | { kind: "drained" }
+    | { kind: "signal"; signal: string }
+    | { kind: "command"; commandId: string; action: string }
+    | { kind: "error"; code: "E_CRASH_LOOP" | "E_PROVIDER_CMD" | "E_STATE_WRITE"; message: string }
+    | { kind: "provider"; status: ExitStatus };
+  /** Remove the agent from the relay (shutdown, kill); otherwise its mail waits for the next run. */
+  deregister: boolean;
+}
+
+/** The provider's process as the core knows it. */
+export type ProviderState =
+  | { state: "none" }
+  | { state: "spawning"; incarnation: number }
+  /** The process runs but is not ready. */
+  | { state: "starting"; incarnation: number }
+  | { state: "ready"; incarnation: number; activity: Activity; since: number }
+  | { state: "stopping"; incarnation: number }
+  /** Dead; the next start is due at `until` (monotonic). */
+  | { state: "waiting"; until: number; reason: string }
+  | { state: "failed"; reason: string };
+
+/** What the run as a whole is doing. */
+export type Phase =
+  | { phase: "running" }
+  /** Lets the current turn finish until `deadline`, then stops the provider. */
+  | {
+    phase: "draining";
+    deadline: number;
+    then: "exit" | "respawn";
+    outcome: ExitOutcome;
+    commandId?: string;
+  }
+  /** Waits for the provider's end. */
+  | { phase: "stopping"; then: "exit" | "respawn"; outcome: ExitOutcome; commandId?: string }
+  | { phase: "ended" };
+
+/** A lease as we may rely on it: counted from the request, on the monotonic clock. */
+export interface Lease {
+  sentAt: number;
+  leaseMs: number;
+  renewing: boolean;
+}
+
+/**
+ * The runner's whole knowledge. Owned by the shell; `step` updates it in place (copying a queue of thousands
+ * per event would make the cost of a message grow with the queue).
+ */
+export interface State {
+  readonly config: CoreConfig;
+  phase: Phase;
+  provider: ProviderState;
+  incarnation: number;
+  resume: string | null;
+  bus: "down" | "up" | "auth";
+  /** What a person must mend at the provider, with the time of the next try. */
+  fault: { reason: string; retryAt: number; tries: number } | null;
+  storage: { ok: true } | { ok: false; reason: string };
+  /** Monotonic times of unexpected exits within the breaker's window. */
+  exits: number[];
+  healthySince: number | null;
+  /** Unfinished messages by key, oldest first. */
+  rows: Map<string, JournalRow>;
+  /** Finished keys remembered for dedup, oldest first; bounded. */
+  known: Set<string>;
+  /** Attempt to begin with when a message whose claim was lost is offered again; bounded. */
+  skipped: Map<string, number>;
+  dead: number;
+  flight: Set<string>;
+  byDelivery: Map<string, string>;
+  leases: Map<string, Lease>;
+  /** Keys with a claim request under way. */
+  claiming: Set<string>;
+  /** No claim is tried before this time (monotonic). */
+  claimNotBefore: number;
+  /** Acks and replies to (re)try: due time on the monotonic clock, Infinity while under way. */
+  acks: Map<string, { due: number; tries: number }>;
+  replies: Map<string, { due: number; tries: number }>;
+  /** Messages that wait after a failed turn: when their next attempt is due (monotonic). */
+  retries: Map<string, number>;
+  /** Deliveries whose fate is unclear: when to ask the provider's record; Infinity while asked. */
+  suspects: Map<string, number>;
+  /** Monotonic time of the last progress of each delivery in flight. */
+  progress: Map<string, number>;
+  /** Messages were refused because the queue was full; refetch when there is room. */
+  overflow: boolean;
+  commands: Map<string, CommandRow>;
+  /** The restart command that is answered once the new provider is ready. */
+  restarting: string | null;
+  lastLifecycleAt: number;
+  /** Serialized last published status, to publish changes only. */
+  published: string;
+}

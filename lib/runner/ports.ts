@@ -1,0 +1,28 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { Journal } from "../inbox/contract.ts";
+import type { Processes } from "../process/contract.ts";
+import type { Message } from "../protocol/message.ts";
+import type { ProviderAdapter, ProviderLaunch } from "../providers/contract.ts";
+import type { RelayBus, RelayHttp } from "../sdk/contract.ts";
+
+/** The world as a runner touches it. Everything is injected; tests and the simulation bring their own. */
+export interface RunnerPorts {
+  clock: Clock;
+  /** In [0, 1). */
+  random(): number;
+  log: Log;
+  bus: RelayBus;
+  http: RelayHttp;
+  journal: Journal;
+  adapter: ProviderAdapter;
+  processes: Processes;
+  /** Returns how to start the next incarnation. */
+  launch(incarnation: number, resume: string | null): ProviderLaunch;
+  /** Returns the framed text that the model gets (S-10). */
+  frame(message: Message, redelivery: number): string;
+  /** Output of the agent, for a person or a CI log. */
+  output(text: string): void;
+  /** Arms the watchdog outside this process: everything is ended when it still lives after `ms`. */
+  watchdog(ms: number): void;
+}

@@ -1,0 +1,119 @@
+import { withDeadline } from "../base/clock.ts";
+import { messageOf, RunnerError } from "../base/errors.ts";
+import { LOCAL_STORE } from "../inbox/core/row.ts";
+import type { ProviderSession } from "../providers/contract.ts";
+import type { Effect, Event } from "./core/types.ts";
+import type { RunnerPorts } from "./ports.ts";
+
+/** Deadline of one hand-over. */
+const HAND_MS = 30_000;
+
+type ProviderEffect = Extract<
+  Effect,
+  { type: "spawn" | "deliver" | "probe" | "interrupt" | "stop-provider" }
+>;
+
+/** Starts, feeds and ends the provider, one incarnation at a time, and turns what happens into events. */
+export class ProviderHost {
+  readonly #ports: RunnerPorts;
+  readonly #post: (event: Event) => void;
+  #current: { incarnation: number; session: Promise<ProviderSession | null> } | null = null;
+
+  constructor(ports: RunnerPorts, post: (event: Event) => void) {
+    this.#ports = ports;
+    this.#post = post;
+  }
+
+  /** Performs one effect; its outcome comes back as an event. */
+  async perform(effect: ProviderEffect): Promise<void> {
+    switch (effect.type) {
+      case "spawn":
+        return this.#spawn(effect.incarnation, effect.resume);
+      case "deliver":
+        return await this.#deliver(effect);
+      case "probe":
+        return await this.#probe(effect);
+      case "interrupt":
+        return await (await this.#current?.session)?.interrupt();
+      case "stop-provider":
+        // A provider that is still being started is stopped as soon as it is there.
+        await (await this.#current?.session)?.shutdown(effect);
+        return;
+    }
+  }
+
+  /** Ends whatever still runs, at once. Used when the run is over. */
+  async dispose(): Promise<void> {
+    const session = await this.#current?.session;
+    await session?.shutdown({ graceful: false, timeoutMs: 0 });
+  }
+
+  #spawn(incarnation: number, resume: string | null): void {
+    const { adapter, processes, clock, log, journal } = this.#ports;
+    const session = (async (): Promise<ProviderSession | null> => {
+      try {
+        // Reserved on disk before the process exists, so that no two incarnations ever share a number.
+        const reserved = journal.nextIncarnation();
+        if (reserved > incarnation) log.debug("incarnation numbers differ", { incarnation, reserved });
+        const started = await adapter.spawn(this.#ports.launch(incarnation, resume), {
+          processes,
+          clock,
+          log: log.child(adapter.provider),
+          emit: (event) => this.#post({ type: "provider", incarnation, event }),
+        });
+        this.#post({ type: "spawned", incarnation });
+        started.exited.then((status) => this.#post({ type: "exited", incarnation, status }));
+        return started;
+      } catch (error) {
+        const permanent = error instanceof RunnerError && error.code === "E_PROVIDER_CMD";
+        this.#post({ type: "spawn.failed", incarnation, permanent, reason: messageOf(error) });
+        return null;
+      }
+    })();
+    this.#current = { incarnation, session };
+  }
+
+  async #deliver(effect: Extract<Effect, { type: "deliver" }>): Promise<void> {
+    const { key, deliveryId, message, redelivery } = effect;
+    const fail = (reason: string) => this.#post({ type: "hand.failed", key, deliveryId, reason });
+    const session = await this.#sessionOf(effect.incarnation);
+    if (!session) return fail("the provider is gone");
+    const text = message.storeId === LOCAL_STORE ? message.body : this.#ports.frame(message, redelivery);
+    const when = message.when ?? "idle";
+    const abort = new AbortController();
+    const cancel = this.#ports.clock.setTimer(
+      HAND_MS,
+      () => abort.abort(new Error("hand-over took over 30 s")),
+    );
+    try {
+      await session.deliver({ deliveryId, text, when, redelivery }, abort.signal);
+      this.#post({ type: "handed", key, deliveryId });
+    } catch (error) {
+      fail(messageOf(error));
+    } finally {
+      cancel();
+    }
+  }
+
+  async #probe(effect: Extract<Effect, { type: "probe" }>): Promise<void> {
+    const { incarnation, deliveryIds } = effect;
+    const session = await this.#sessionOf(incarnation);
+    if (!session) return;
+    const abort = new AbortController();
+    const asked = session.probe(deliveryIds, abort.signal);
+    const results = await withDeadline(this.#ports.clock, HAND_MS, asked);
+    if (typeof results === "symbol") {
+      abort.abort(new Error("the provider's record did not answer within 30 s"));
+      const unknown = deliveryIds.map((id) =>
+        [id, { state: "unknown" as const, reason: "timed out" }] as const
+      );
+      return this.#post({ type: "probed", incarnation, results: new Map(unknown) });
+    }
+    this.#post({ type: "probed", incarnation, results });
+  }
+
+  async #sessionOf(incarnation: number): Promise<ProviderSession | null> {
+    if (this.#current?.incarnation !== incarnation) return null;
+    return await this.#current.session;
+  }
+}

@@ -1,0 +1,228 @@
+import { messageOf } from "../base/errors.ts";
+import type { CommandPayload } from "../protocol/frames.ts";
+import type { Message } from "../protocol/message.ts";
+import type { TransportState } from "../sdk/contract.ts";
+import { nextDue } from "./core/due.ts";
+import { initialState } from "./core/state.ts";
+import { statusOf } from "./core/status.ts";
+import { step } from "./core/step.ts";
+import type { CoreConfig, Effect, Event, ExitOutcome, State } from "./core/types.ts";
+import { Outbox } from "./outbox.ts";
+import { JournalWriter } from "./journal_writer.ts";
+import { ProviderHost } from "./provider_host.ts";
+import type { RunnerPorts } from "./ports.ts";
+import { finish, RelayActions } from "./relay_actions.ts";
+
+/** Events taken into one commit at most; bounds the time the loop is away from the sockets. */
+const BATCH = 512;
+
+/** What `GET /status` and a person see of a running runner. */
+export interface RunnerView {
+  phase: string;
+  provider: { state: string; incarnation: number; activity: string | null };
+  bus: string;
+  status: ReturnType<typeof statusOf>;
+  queued: number;
+  inFlight: number;
+  dead: number;
+  fault: string | null;
+}
+
+/**
+ * The shell around the pure core: collects events, lets `step` decide, writes the journal in one commit per
+ * batch, then performs the other effects and feeds their results back as events.
+ */
+export class Runner {
+  readonly #ports: RunnerPorts;
+  readonly #state: State;
+  readonly #outbox: Outbox;
+  readonly #writer: JournalWriter;
+  readonly #provider: ProviderHost;
+  readonly #relay: RelayActions;
+  readonly #ended = Promise.withResolvers<ExitOutcome>();
+  #queue: Event[] = [];
+  #flushing = false;
+  #cancelTick: (() => void) | null = null;
+  #tickAt = Infinity;
+  #over = false;
+
+  constructor(config: CoreConfig, ports: RunnerPorts) {
+    this.#ports = ports;
+    const snapshot = ports.journal.load();
+    for (const what of snapshot.quarantined) ports.log.warn("damaged state was put aside", { what });
+    this.#state = initialState(config, snapshot);
+    const post = (event: Event) => this.post(event);
+    this.#outbox = new Outbox(ports.bus, ports.log);
+    this.#writer = new JournalWriter(ports, post, (effects) => this.#perform(effects));
+    this.#provider = new ProviderHost(ports, post);
+    this.#relay = new RelayActions(config, ports, post);
+  }
+
+  /** Resolves when the run is over: provider gone, relay told, bus closed. Never rejects. */
+  get ended(): Promise<ExitOutcome> {
+    return this.#ended.promise;
+  }
+
+  /** Starts the provider and whatever the journal says is left to do. */
+  start(): void {
+    this.post({ type: "start" });
+  }
+
+  /** Gives the core an event; it is stepped before the next macrotask. Ignored after the end. */
+  post(event: Event): void {
+    if (this.#over) return;
+    this.#queue.push(event);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  /** Handler for the bus client's `state` event. */
+  onTransport(transport: TransportState): void {
+    switch (transport.state) {
+      case "registered":
+        this.post({ type: "bus.up" });
+        this.#background(this.#outbox.flush());
+        return;
+      case "waiting":
+        return this.post({
+          type: "bus.down",
+          reason: transport.reason.kind,
+          auth: transport.reason.kind === "auth",
+        });
+      case "closed":
+        return this.post({ type: "bus.down", reason: transport.reason.kind, auth: false });
+      case "idle":
+      case "connecting":
+        return;
+    }
+  }
+
+  /** Handler for pushed messages. */
+  onMessage(message: Message): void {
+    this.post({ type: "offered", message });
+  }
+
+  /** Handler for pushed commands. */
+  onCommand(command: CommandPayload): void {
+    this.post({ type: "command", command });
+  }
+
+  /** Returns what is going on, for the control server. */
+  view(): RunnerView {
+    const { provider } = this.#state;
+    return {
+      phase: this.#state.phase.phase,
+      provider: {
+        state: provider.state,
+        incarnation: this.#state.incarnation,
+        activity: provider.state === "ready" ? provider.activity : null,
+      },
+      bus: this.#state.bus,
+      status: statusOf(this.#state),
+      queued: this.#state.rows.size,
+      inFlight: this.#state.flight.size,
+      dead: this.#state.dead,
+      fault: this.#state.fault?.reason ?? null,
+    };
+  }
+
+  #flush(): void {
+    try {
+      while (this.#queue.length > 0 && !this.#over) {
+        const batch = this.#queue.splice(0, BATCH);
+        const effects: Effect[] = [];
+        for (const event of batch) {
+          const { clock, random } = this.#ports;
+          const now = { mono: clock.mono(), wall: clock.wall(), random: random() };
+          for (const effect of step(this.#state, event, now).effects) effects.push(effect);
+        }
+        this.#perform(this.#writer.commit(effects));
+      }
+    } catch (error) {
+      // A bug must not leave an agent running without its supervisor: end in order, visibly.
+      this.#ports.log.error("internal error in the runner", { error: messageOf(error) });
+      this.#background(this.#end({
+        cause: { kind: "error", code: "E_STATE_WRITE", message: messageOf(error) },
+        deregister: false,
+      }));
+    } finally {
+      this.#flushing = false;
+      this.#armTick();
+    }
+  }
+
+  #armTick(): void {
+    const due = this.#over ? Infinity : nextDue(this.#state);
+    if (due === this.#tickAt) return;
+    this.#cancelTick?.();
+    this.#cancelTick = null;
+    this.#tickAt = due;
+    if (due === Infinity) return;
+    this.#cancelTick = this.#ports.clock.setTimer(Math.max(1, due - this.#ports.clock.mono()), () => {
+      this.#tickAt = Infinity;
+      this.#cancelTick = null;
+      this.post({ type: "tick" });
+    });
+  }
+
+  /** Performs effects whose writes are on disk. */
+  #perform(effects: Effect[]): void {
+    this.#relay.acknowledge(effects);
+    this.#outbox.report(effects.flatMap((effect) => effect.type === "report" ? [effect.report] : []));
+    for (const effect of effects) this.#performOne(effect);
+  }
+
+  #performOne(effect: Effect): void {
+    const { log, bus } = this.#ports;
+    switch (effect.type) {
+      case "persist":
+      case "persist.command":
+      case "persist.resume":
+      case "ack":
+      case "report":
+        return;
+      case "spawn":
+      case "deliver":
+      case "probe":
+      case "interrupt":
+      case "stop-provider":
+        return this.#background(this.#provider.perform(effect));
+      case "claim":
+      case "renew":
+      case "release":
+      case "reply":
+      case "resync":
+      case "reoffered":
+        return this.#background(this.#relay.perform(effect));
+      case "publish":
+        return bus.setStatus(effect.status);
+      case "command.update":
+        return this.#outbox.update(effect.update);
+      case "output":
+        return this.#ports.output(effect.text);
+      case "watchdog":
+        return this.#ports.watchdog(effect.hardAfterMs);
+      case "log":
+        return log[effect.level](effect.message, effect.fields);
+      case "exit":
+        return this.#background(this.#end(effect.outcome));
+    }
+  }
+
+  async #end(outcome: ExitOutcome): Promise<void> {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cancelTick?.();
+    this.#writer.stop();
+    await this.#provider.dispose();
+    await finish(outcome, this.#ports, this.#outbox, this.#relay);
+    this.#ended.resolve(outcome);
+  }
+
+  #background(promise: Promise<unknown>): void {
+    promise.catch((error) =>
+      this.#ports.log.error("unexpected failure of an effect", { error: messageOf(error) })
+    );
+  }
+}
