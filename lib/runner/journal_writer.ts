@@ -48,10 +48,14 @@ export class JournalWriter {
 
   /** Stops retrying; what is unwritten is left to the relay, which still holds it unread. */
   stop(): void {
+    this.#clearRetry();
+    this.#write();
+    this.#clearRetry();
+  }
+
+  #clearRetry(): void {
     this.#cancelRetry?.();
     this.#cancelRetry = null;
-    if (this.#rows.size > 0) this.#write();
-    this.#cancelRetry?.();
   }
 
   #write(): boolean {

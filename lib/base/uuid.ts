@@ -1,0 +1,24 @@
+import { createHash } from "node:crypto";
+
+/** Namespace of our delivery ids; a constant of this project. */
+const DELIVERY_NAMESPACE = "6f1b7a52-3c0e-5d41-9a77-0d6e2f4b8c13";
+
+/** Returns the UUID of version 5 (SHA-1, RFC 9562) for `name` in `namespace`. Synchronous, unlike Web Crypto. */
+export function uuidV5(namespace: string, name: string): string {
+  const hash = createHash("sha1");
+  hash.update(Uint8Array.from(namespace.replaceAll("-", "").match(/../g) ?? [], (hex) => parseInt(hex, 16)));
+  hash.update(name);
+  const bytes = hash.digest().subarray(0, 16);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x50;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = bytes.toString("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/**
+ * Returns the identity of one delivery attempt. The same four values give the same id for ever, which is what
+ * makes recovery after a crash idempotent.
+ */
+export function deliveryIdOf(storeId: string, agentId: string, messageId: number, attempt: number): string {
+  return uuidV5(DELIVERY_NAMESPACE, `${storeId}/${agentId}/${messageId}/${attempt}`);
+}

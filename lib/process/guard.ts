@@ -1,0 +1,123 @@
+import type { Clock } from "../base/clock.ts";
+import { TIMED_OUT, withDeadline } from "../base/clock.ts";
+import { lines } from "../base/bytes.ts";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { GUARD_SCRIPT } from "./guard_script.ts";
+
+/** A sweep looks until two scans in a row are empty; 40 rounds of about 0.3 s at most. */
+const SWEEP_MS = 15_000;
+/** Pause before a dead guard is replaced, so that a broken shell is no busy loop. */
+const RESPAWN_MS = 250;
+
+/** Ends what a run has started when the run itself cannot; see {@linkcode GUARD_SCRIPT}. */
+export interface Guard {
+  readonly pid: number;
+  /** Takes a process group under guard. */
+  add(pgid: number): void;
+  remove(pgid: number): void;
+  /** Kills everything that carries the marker; resolves with the number of signals sent, -1 when it timed out. */
+  sweep(): Promise<number>;
+  /** Arms the watchdog: the runner is killed, and its tree with it, when it still lives after `ms`. 0 disarms. */
+  deadline(ms: number): void;
+  /** Ends the guard without touching anything. Idempotent. */
+  dispose(): Promise<void>;
+}
+
+/** Starts the guard of a run. It runs in its own session, so that a closing terminal does not end it. */
+export function startGuard(options: { runId: string; clock: Clock; log: Log }): Guard {
+  const { runId, clock, log } = options;
+  const groups = new Set<number>();
+  const waiting = new Map<string, (count: number) => void>();
+  let token = 0;
+  let deadlineAt: number | null = null;
+  let over = false;
+  let cancelRespawn: (() => void) | null = null;
+  let live = start();
+
+  function start() {
+    const child = new Deno.Command("/bin/sh", {
+      args: ["-c", GUARD_SCRIPT, "relay-guard", runId, String(Deno.pid)],
+      clearEnv: true,
+      env: { PATH: "/usr/local/bin:/usr/bin:/bin" },
+      cwd: "/",
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+      detached: true,
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    const reading = read(child.stdout).catch(() => {});
+    const ended = child.status.then(async () => {
+      await reading;
+      await writer.abort().catch(() => {});
+      for (const settle of waiting.values()) settle(-1);
+      waiting.clear();
+      if (over) return;
+      log.warn("the guard ended, starting another one");
+      cancelRespawn = clock.setTimer(RESPAWN_MS, () => {
+        cancelRespawn = null;
+        if (!over) live = start();
+      });
+    });
+    const fresh = { child, writer, ended };
+    for (const pgid of groups) tell(fresh.writer, `group ${pgid}`);
+    if (deadlineAt !== null) {
+      tell(fresh.writer, `deadline ${Math.max(0.1, (deadlineAt - clock.mono()) / 1000).toFixed(1)}`);
+    }
+    return fresh;
+  }
+
+  async function read(stdout: ReadableStream<Uint8Array>): Promise<void> {
+    for await (const line of lines(stdout, { maxLineBytes: 4_096 })) {
+      if (line.kind !== "line") continue;
+      const [verb, id, count] = line.text.split(" ");
+      if (verb !== "swept" || id === undefined) continue;
+      waiting.get(id)?.(Number(count));
+      waiting.delete(id);
+    }
+  }
+
+  function tell(writer: WritableStreamDefaultWriter<Uint8Array>, line: string): void {
+    writer.write(new TextEncoder().encode(line + "\n")).catch((error) => {
+      if (!over) log.debug("the guard does not listen", { error: messageOf(error) });
+    });
+  }
+
+  let disposing: Promise<void> | null = null;
+  return {
+    get pid() {
+      return live.child.pid;
+    },
+    add(pgid) {
+      groups.add(pgid);
+      tell(live.writer, `group ${pgid}`);
+    },
+    remove(pgid) {
+      groups.delete(pgid);
+      tell(live.writer, `gone ${pgid}`);
+    },
+    async sweep() {
+      const id = `t${++token}`;
+      const answer = new Promise<number>((resolve) => waiting.set(id, resolve));
+      tell(live.writer, `sweep ${id}`);
+      const count = await withDeadline(clock, SWEEP_MS, answer);
+      waiting.delete(id);
+      return count === TIMED_OUT ? -1 : count;
+    },
+    deadline(ms) {
+      deadlineAt = ms === 0 ? null : clock.mono() + ms;
+      tell(live.writer, `deadline ${ms === 0 ? 0 : (ms / 1000).toFixed(1)}`);
+    },
+    dispose() {
+      disposing ??= (async () => {
+        over = true;
+        cancelRespawn?.();
+        tell(live.writer, "bye");
+        if (await withDeadline(clock, 2_000, live.ended) === TIMED_OUT) live.child.kill("SIGKILL");
+        await live.ended;
+      })();
+      return disposing;
+    },
+  };
+}

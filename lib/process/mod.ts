@@ -1,0 +1,175 @@
+import type { Clock } from "../base/clock.ts";
+import { delay, TIMED_OUT, withDeadline } from "../base/clock.ts";
+import { messageOf, RunnerError, shown } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { ChildHandle, ExitStatus, Processes, SpawnOptions, StopOptions } from "./contract.ts";
+import { type Guard, startGuard } from "./guard.ts";
+
+export type { ChildHandle, ExitStatus, Processes, SpawnOptions, StopOptions } from "./contract.ts";
+
+/** Name of the variable that marks every process of a run. */
+export const RUN_MARKER = "AGENT_RELAY_RUN_ID";
+
+/** {@linkcode Processes} with the watchdog of the guard. */
+export interface GuardedProcesses extends Processes {
+  /** Arms the guard's watchdog (R-10): this very process is killed when it still lives after `ms`; 0 disarms. */
+  watchdog(ms: number): void;
+  /** Process id of the guard, for tests and `status`. */
+  readonly guardPid: number;
+}
+
+/**
+ * Returns the starter of processes of one run. The guard is running when this returns, before any child exists.
+ */
+export function createProcesses(options: { runId: string; clock: Clock; log: Log }): GuardedProcesses {
+  const guard = startGuard(options);
+  const children = new Set<Child>();
+  let disposing: Promise<void> | null = null;
+  return {
+    runId: options.runId,
+    get guardPid() {
+      return guard.pid;
+    },
+    watchdog: (ms) => guard.deadline(ms),
+    async spawn(spawnOptions) {
+      if (disposing) throw new Error("Cannot start a process: the run is ending");
+      await checkCwd(spawnOptions.cwd);
+      const child = new Child(
+        launch(spawnOptions, options.runId),
+        spawnOptions.ownGroup,
+        guard,
+        options.clock,
+      );
+      children.add(child);
+      void child.exited.then(() => children.delete(child));
+      return child;
+    },
+    dispose(stop) {
+      disposing ??= (async () => {
+        await Promise.all([...children].map((child) => child.stop(stop)));
+        await guard.sweep();
+        await guard.dispose();
+      })();
+      return disposing;
+    },
+  };
+}
+
+async function checkCwd(cwd: string): Promise<void> {
+  const info = await Deno.stat(cwd).catch(() => null);
+  if (!info?.isDirectory) {
+    throw new RunnerError("E_CWD", `Cannot start a process in "${shown(cwd)}": it is not a directory`);
+  }
+}
+
+function launch(options: SpawnOptions, runId: string): Deno.ChildProcess {
+  try {
+    return new Deno.Command(options.command, {
+      args: options.args,
+      cwd: options.cwd,
+      clearEnv: true,
+      env: { ...options.env, [RUN_MARKER]: runId },
+      stdin: options.stdin,
+      stdout: options.stdout,
+      stderr: options.stderr,
+      detached: options.ownGroup,
+    }).spawn();
+  } catch (error) {
+    const name = shown(options.command);
+    if (error instanceof Deno.errors.NotFound) {
+      throw new RunnerError("E_PROVIDER_CMD", `Cannot start "${name}": command not found`, {
+        cause: error,
+        hint: "install it or set command in the provider's file",
+      });
+    }
+    if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable) {
+      throw new RunnerError("E_PROVIDER_CMD", `Cannot start "${name}": permission denied`, {
+        cause: error,
+        hint: "make the file executable",
+      });
+    }
+    if (/exec format/i.test(messageOf(error))) {
+      throw new RunnerError("E_PROVIDER_CMD", `Cannot start "${name}": exec format error`, {
+        cause: error,
+        hint: "the file is for another machine, or not a program",
+      });
+    }
+    throw error;
+  }
+}
+
+class Child implements ChildHandle {
+  readonly #child: Deno.ChildProcess;
+  readonly #ownGroup: boolean;
+  readonly #guard: Guard;
+  readonly #clock: Clock;
+  readonly exited: Promise<ExitStatus>;
+  readonly stdin?: WritableStream<Uint8Array>;
+  readonly stdout?: ReadableStream<Uint8Array>;
+  readonly stderr?: ReadableStream<Uint8Array>;
+  #stopping: Promise<ExitStatus> | null = null;
+  #hurry = new AbortController();
+
+  constructor(child: Deno.ChildProcess, ownGroup: boolean, guard: Guard, clock: Clock) {
+    this.#child = child;
+    this.#ownGroup = ownGroup;
+    this.#guard = guard;
+    this.#clock = clock;
+    this.exited = child.status.then(({ code, signal }) => ({ code, signal }));
+    if (ownGroup) guard.add(child.pid);
+    // The getters throw for streams that were not asked for.
+    for (const name of ["stdin", "stdout", "stderr"] as const) {
+      try {
+        Object.defineProperty(this, name, { value: child[name] });
+      } catch { /* not piped */ }
+    }
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  signal(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" | "SIGCONT"): boolean {
+    try {
+      this.#child.kill(signal);
+      return true;
+    } catch {
+      // Deno throws TypeError for a child that has ended.
+      return false;
+    }
+  }
+
+  stop(options: StopOptions): Promise<ExitStatus> {
+    if (options.graceMs === 0) this.#hurry.abort();
+    this.#stopping ??= this.#stop(options);
+    return this.#stopping;
+  }
+
+  async #stop({ graceMs }: StopOptions): Promise<ExitStatus> {
+    if (graceMs > 0 && !this.#hurry.signal.aborted) {
+      this.#signalTree("SIGTERM");
+      // A stopped process (SIGSTOP) acts on TERM only once it runs again.
+      this.#signalTree("SIGCONT");
+      const hurried = delay(this.#clock, graceMs, this.#hurry.signal).then(() => TIMED_OUT, () => TIMED_OUT);
+      await Promise.race([this.exited, hurried]);
+      // Ends the timer of the grace when the child was faster.
+      this.#hurry.abort();
+    }
+    this.#signalTree("SIGKILL");
+    const status = await withDeadline(this.#clock, 5_000, this.exited);
+    await this.#guard.sweep();
+    if (this.#ownGroup) this.#guard.remove(this.pid);
+    // After the sweep nothing of the tree is left that could keep the direct child alive.
+    return status === TIMED_OUT ? { code: 137, signal: "SIGKILL" } : status;
+  }
+
+  #signalTree(signal: "SIGTERM" | "SIGCONT" | "SIGKILL"): void {
+    if (this.#ownGroup) {
+      try {
+        Deno.kill(-this.pid, signal);
+        return;
+      } catch { /* the group is gone, or has no member of ours any more */ }
+    }
+    this.signal(signal);
+  }
+}

@@ -1,0 +1,136 @@
+import { join } from "@std/path";
+import { lines } from "../../base/bytes.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
+import type {
+  Delivery,
+  ProbeResult,
+  ProviderAdapter,
+  ProviderLaunch,
+  ProviderPorts,
+  ProviderSession,
+} from "../contract.ts";
+import { ECHO_LINE_LIMIT, ECHO_RECORD, type EchoInput, type EchoOutput } from "./protocol.ts";
+
+/** The provider that needs no agent: a child process of this very executable that echoes. */
+export const echoAdapter: ProviderAdapter = {
+  provider: "echo",
+  window: 64,
+  buildSpawnArgs: (launch) => [...launch.args, join(launch.stateDir, ECHO_RECORD)],
+  spawn: (launch, ports) => EchoSession.start(launch, ports),
+};
+
+class EchoSession implements ProviderSession {
+  readonly #child: ChildHandle;
+  readonly #ports: ProviderPorts;
+  readonly #recordPath: string;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #encoder = new TextEncoder();
+  readonly exited: Promise<ExitStatus>;
+  #inFlight = 0;
+
+  static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<EchoSession> {
+    const child = await ports.processes.spawn({
+      command: launch.command,
+      args: echoAdapter.buildSpawnArgs(launch),
+      cwd: launch.cwd,
+      env: launch.env,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+      ownGroup: true,
+    });
+    return new EchoSession(child, ports, join(launch.stateDir, ECHO_RECORD));
+  }
+
+  private constructor(child: ChildHandle, ports: ProviderPorts, recordPath: string) {
+    this.#child = child;
+    this.#ports = ports;
+    this.#recordPath = recordPath;
+    this.#writer = child.stdin!.getWriter();
+    // The end of the child is told after its last words were read, so that no evidence is lost.
+    const read = this.#read(child.stdout!).catch((error) =>
+      ports.log.warn("echo output cannot be read", { error: messageOf(error) })
+    );
+    this.exited = child.exited.then(async (status) => {
+      await read;
+      return status;
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  async #read(stdout: ReadableStream<Uint8Array>): Promise<void> {
+    for await (const line of lines(stdout, { maxLineBytes: ECHO_LINE_LIMIT })) {
+      if (line.kind === "line") this.#handle(JSON.parse(line.text) as EchoOutput);
+    }
+  }
+
+  #handle(message: EchoOutput): void {
+    const { emit } = this.#ports;
+    switch (message.type) {
+      case "ready":
+        return emit({ type: "ready", resume: null });
+      case "placed":
+      case "seen":
+        return emit({
+          type: "evidence",
+          deliveryId: message.deliveryId,
+          stage: message.type,
+          evidence: message.type === "placed" ? "echo agent took the line" : "echo agent began its answer",
+        });
+      case "done":
+        emit({
+          type: "done",
+          deliveryIds: [message.deliveryId],
+          text: message.text,
+          evidence: "echo agent ended its answer",
+        });
+        emit({ type: "output", text: message.text + "\n" });
+        if (--this.#inFlight === 0) emit({ type: "activity", activity: "idle" });
+        return;
+    }
+  }
+
+  async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#inFlight++ === 0) this.#ports.emit({ type: "activity", activity: "busy" });
+    await this.#write({ type: "deliver", deliveryId: delivery.deliveryId, text: delivery.text });
+  }
+
+  #write(input: EchoInput): Promise<void> {
+    return this.#writer.write(this.#encoder.encode(JSON.stringify(input) + "\n"));
+  }
+
+  async probe(deliveryIds: string[]): Promise<Map<string, ProbeResult>> {
+    const results = new Map<string, ProbeResult>();
+    let handled: Set<string> | null = null;
+    let reason = "";
+    try {
+      handled = new Set((await Deno.readTextFile(this.#recordPath)).split("\n"));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) handled = new Set();
+      else reason = messageOf(error);
+    }
+    for (const id of deliveryIds) {
+      if (handled === null) results.set(id, { state: "unknown", reason });
+      else if (handled.has(id)) {
+        results.set(id, { state: "done", evidence: "record of the echo agent", text: "" });
+      } else results.set(id, { state: "absent" });
+    }
+    return results;
+  }
+
+  interrupt(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async shutdown(options: { graceful: boolean; timeoutMs: number }): Promise<ExitStatus> {
+    if (options.graceful) await this.#write({ type: "stop" }).catch(() => {});
+    const status = await this.#child.stop({ graceMs: options.graceful ? options.timeoutMs : 0 });
+    await this.#writer.close().catch(() => {});
+    return status;
+  }
+}

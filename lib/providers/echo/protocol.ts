@@ -1,0 +1,17 @@
+/**
+ * The line protocol between the echo adapter and its child: one JSON object per line. It exists so that the
+ * whole way of a message can be seen and tested without any agent installed.
+ */
+export type EchoInput = { type: "deliver"; deliveryId: string; text: string } | { type: "stop" };
+
+/** What the child answers, in this order for every delivery. */
+export type EchoOutput =
+  | { type: "ready" }
+  | { type: "placed" | "seen"; deliveryId: string }
+  | { type: "done"; deliveryId: string; text: string };
+
+/** Largest line either side takes: a body of 1 MiB, JSON-escaped in the worst case, fits. */
+export const ECHO_LINE_LIMIT = 8 * 1024 * 1024;
+
+/** Name of the child's own record of what it has handled, below the agent's state directory. */
+export const ECHO_RECORD = "echo.log";
