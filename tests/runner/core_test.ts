@@ -1,0 +1,393 @@
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { CONFIG, CoreWorld, message, STORE } from "./core_world.ts";
+
+Deno.test("step() journals a message before it delivers it", () => {
+  const world = new CoreWorld().up();
+  const types = world.post({ type: "offered", message: message(1) }).map((effect) => effect.type);
+  assert(types.indexOf("persist") >= 0 && types.indexOf("persist") < types.indexOf("deliver"), types.join());
+  assertEquals(world.row(1)?.state.state, "delivering");
+});
+
+Deno.test("step() acks direct mail at seen and never at handed or placed", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  const deliveryId = world.delivery;
+  world.post({ type: "handed", key: `${STORE}/1`, deliveryId });
+  world.provider({ type: "evidence", deliveryId, stage: "placed", evidence: "p" });
+  assertEquals(world.of("ack"), []);
+  world.provider({ type: "evidence", deliveryId, stage: "seen", evidence: "s" });
+  assertEquals(world.of("ack").map((effect) => effect.messageId), [1]);
+});
+
+Deno.test("step() acks claimable work only when its turn is done", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1, { claimable: true, to: "cap:review" }) });
+  assertEquals(world.of("deliver"), []);
+  assertEquals(world.of("claim").length, 1);
+  world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono, leaseMs: 60_000 });
+  const deliveryId = world.delivery;
+  world.provider({ type: "evidence", deliveryId, stage: "placed", evidence: "p" });
+  world.provider({ type: "evidence", deliveryId, stage: "seen", evidence: "s" });
+  assertEquals(world.of("ack"), []);
+  world.provider({ type: "done", deliveryIds: [deliveryId], text: "ok", evidence: "d" });
+  assertEquals(world.of("ack").length, 1);
+});
+
+Deno.test("step() delivers nothing of a message whose claim was lost", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1, { claimable: true, to: "cap:review" }) });
+  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  world.after(120_000);
+  assertEquals(world.of("deliver"), []);
+  assertEquals(world.of("ack"), []);
+  assertEquals(world.row(1), undefined);
+});
+
+Deno.test("step() takes a message again when the winner of its claim gave up", () => {
+  const world = new CoreWorld().up();
+  const offer = message(1, { claimable: true, to: "cap:review" });
+  world.post({ type: "offered", message: offer });
+  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  world.post({ type: "offered", message: offer });
+  assertEquals(world.of("claim").length, 2);
+});
+
+Deno.test("step() renews a lease at a third of its length while the turn runs", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1, { claimable: true, to: "cap:review" }) });
+  world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono, leaseMs: 60_000 });
+  world.provider({ type: "activity", activity: "busy" });
+  world.after(19_999);
+  assertEquals(world.of("renew"), []);
+  world.after(1);
+  assertEquals(world.of("renew").length, 1);
+  world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono, leaseMs: 60_000 });
+  world.after(20_000);
+  assertEquals(world.of("renew").length, 2);
+});
+
+Deno.test("step() stops the work when the lease is lost in the middle of it", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1, { claimable: true, to: "cap:review" }) });
+  world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono, leaseMs: 60_000 });
+  const deliveryId = world.delivery;
+  world.after(20_000);
+  const effects = world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  assertEquals(world.of("interrupt", effects).length, 1);
+  world.provider({ type: "done", deliveryIds: [deliveryId], text: "late", evidence: "d" });
+  assertEquals(world.of("ack"), []);
+});
+
+Deno.test("step() uses a claim only with a fifth and five seconds of its lease left", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1, { claimable: true, to: "cap:review" }) });
+  world.mono += 20_000;
+  world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono - 20_000, leaseMs: 24_000 });
+  assertEquals(world.of("deliver"), []);
+});
+
+Deno.test("step() holds the queue and burns nothing when the provider is at fault", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  const first = world.delivery;
+  world.provider({ type: "evidence", deliveryId: first, stage: "placed", evidence: "p" });
+  world.provider({ type: "failed", deliveryIds: [first], failure: "provider", reason: "login: 401" });
+  assertEquals(world.of("ack"), []);
+  assertEquals(world.row(1)?.state.state, "held");
+  assertEquals(world.of("deliver").length, 1);
+  assertEquals(world.status(), {
+    agentStatus: "error",
+    ready: false,
+    meta: {
+      runnerId: CONFIG.runnerId,
+      incarnation: 1,
+      busyReasons: [],
+      queued: 2,
+      dead: 0,
+      reason: "login: 401",
+    },
+  });
+  world.after(60_000);
+  assertEquals(world.of("deliver").length, 2);
+  assertNotEquals(world.delivery, first);
+  world.provider({ type: "evidence", deliveryId: world.delivery, stage: "placed", evidence: "p" });
+  world.provider({ type: "evidence", deliveryId: world.delivery, stage: "seen", evidence: "s" });
+  world.provider({ type: "done", deliveryIds: [world.delivery], text: "", evidence: "d" });
+  assertEquals(world.of("deliver").at(-1)?.message.id, 2);
+});
+
+Deno.test("step() makes a poison message a dead letter and lets the queue move on", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  const attempts = new Set<string>();
+  for (let i = 0; i < 20 && !world.of("report").some((effect) => effect.report.stage === "dead"); i++) {
+    const last = world.of("deliver").at(-1)!;
+    if (last.message.id === 1) {
+      attempts.add(last.deliveryId);
+      world.provider({ type: "failed", deliveryIds: [last.deliveryId], failure: "transient", reason: "500" });
+    } else {
+      world.provider({ type: "evidence", deliveryId: last.deliveryId, stage: "seen", evidence: "s" });
+      world.provider({ type: "done", deliveryIds: [last.deliveryId], text: "", evidence: "d" });
+    }
+    world.tick(120_000);
+  }
+  assertEquals(attempts.size, 5);
+  assertEquals(world.of("ack").map((effect) => effect.messageId), [2]);
+  assertEquals(world.state.dead, 1);
+});
+
+Deno.test("step() asks the provider's record before it delivers again after a crash", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  const deliveryId = world.delivery;
+  world.post({ type: "exited", incarnation: 1, status: { code: 137, signal: "SIGKILL" } });
+  assertEquals(world.status()?.ready, false);
+  assert(world.tick());
+  world.post({ type: "spawned", incarnation: 2 });
+  world.provider({ type: "ready", resume: "conversation-1" });
+  world.after(4_999);
+  assertEquals(world.of("probe"), []);
+  world.after(1);
+  assertEquals(world.of("probe").map((effect) => effect.deliveryIds), [[deliveryId]]);
+  world.post({
+    type: "probed",
+    incarnation: 2,
+    results: new Map([[deliveryId, { state: "absent" as const }]]),
+  });
+  const again = world.of("deliver").at(-1)!;
+  assertEquals([again.deliveryId, again.redelivery, again.incarnation], [deliveryId, 1, 2]);
+});
+
+Deno.test("step() never delivers again what the provider's record shows as done", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1, { replyExpected: true }) });
+  const deliveryId = world.delivery;
+  world.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
+  assert(world.tick());
+  world.provider({ type: "ready", resume: null });
+  world.after(5_000);
+  const result = { state: "done" as const, evidence: "transcript", text: "42" };
+  world.post({ type: "probed", incarnation: 2, results: new Map([[deliveryId, result]]) });
+  assertEquals(world.of("deliver").length, 1);
+  assertEquals(world.of("ack").length, 1);
+  assertEquals(world.of("reply").map((effect) => effect.text), ["42"]);
+});
+
+Deno.test("step() ignores events of an earlier incarnation", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  const deliveryId = world.delivery;
+  world.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
+  world.tick();
+  world.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
+  world.post({
+    type: "provider",
+    incarnation: 1,
+    event: { type: "evidence", deliveryId, stage: "seen", evidence: "late" },
+  });
+  assertEquals(world.of("ack"), []);
+  assertEquals(world.state.provider.state, "spawning");
+});
+
+Deno.test("step() delivers a message once however often it is offered", () => {
+  const world = new CoreWorld().up();
+  for (let i = 0; i < 3; i++) world.post({ type: "offered", message: message(1) });
+  const { delivery } = world;
+  world.provider({ type: "evidence", deliveryId: delivery, stage: "seen", evidence: "s" });
+  world.provider({ type: "done", deliveryIds: [delivery], text: "", evidence: "d" });
+  world.post({ type: "acked", keys: [`${STORE}/1`] });
+  for (let i = 0; i < 3; i++) world.post({ type: "offered", message: message(1) });
+  assertEquals(world.of("deliver").length, 1);
+  assertEquals(world.of("reoffered").length, 3);
+});
+
+Deno.test("step() repeats markRead until the relay answered", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.provider({ type: "evidence", deliveryId: world.delivery, stage: "seen", evidence: "s" });
+  for (let tries = 1; tries <= 4; tries++) {
+    assertEquals(world.of("ack").length, tries);
+    world.post({ type: "ack.failed", keys: [`${STORE}/1`], reason: "500" });
+    assert(world.tick(60_000));
+  }
+  world.post({ type: "acked", keys: [`${STORE}/1`] });
+  const acks = world.of("ack").length;
+  world.after(600_000);
+  assertEquals(world.of("ack").length, acks);
+});
+
+Deno.test("step() accepts exactly the targets that the agent advertises", () => {
+  const cases: [string, boolean][] = [
+    [CONFIG.agentId, true],
+    [CONFIG.runnerId, true],
+    ["broadcast", true],
+    ["label:api", true],
+    ["label:apix", false],
+    ["tag:gpu", true],
+    ["tag:cpu", false],
+    ["cap:review", true],
+    ["cap:none", false],
+    ["somebody-else", false],
+  ];
+  cases.forEach(([to, expected], index) => {
+    const world = new CoreWorld().up();
+    world.post({ type: "offered", message: message(index + 1, { to }) });
+    assertEquals(world.row(index + 1) !== undefined, expected, to);
+  });
+  const unlabelled = new CoreWorld({ label: null }).up();
+  unlabelled.post({ type: "offered", message: message(99, { to: "label:undefined" }) });
+  unlabelled.post({ type: "offered", message: message(98, { to: "label:null" }) });
+  assertEquals(unlabelled.state.rows.size, 0);
+});
+
+Deno.test("step() refuses more than the queue holds and fetches the rest when there is room", () => {
+  const world = new CoreWorld({ window: 64 }).up();
+  world.provider({ type: "fault", reason: "login" });
+  for (let id = 1; id <= 15; id++) world.post({ type: "offered", message: message(id) });
+  assertEquals(world.state.rows.size, 10);
+  world.provider({ type: "fault", reason: null });
+  for (const { deliveryId } of world.of("deliver")) {
+    world.provider({ type: "evidence", deliveryId, stage: "seen", evidence: "s" });
+    world.provider({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "d" });
+  }
+  world.post({ type: "acked", keys: world.of("ack").map((effect) => effect.key) });
+  assertEquals(world.of("resync").length, 1);
+});
+
+Deno.test("step() restarts the provider with back-off and stops at a crash loop", () => {
+  const world = new CoreWorld().up();
+  const delays: number[] = [];
+  for (let exits = 0; exits < 6; exits++) {
+    world.provider({ type: "ready", resume: null });
+    world.post({ type: "exited", incarnation: world.state.incarnation, status: { code: 1, signal: null } });
+    if (world.state.provider.state !== "waiting") break;
+    delays.push(world.state.provider.until - world.mono);
+    world.random = 0;
+    world.tick();
+  }
+  assert(delays.length === 5 && delays.every((ms) => ms >= 1_000), delays.join());
+  assertEquals(world.state.provider.state, "failed");
+  assertEquals(world.of("exit").map((effect) => effect.outcome.cause.kind), ["error"]);
+});
+
+Deno.test("step() drains on the first signal and ends hard on the second", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  world.post({ type: "signal", signal: "SIGTERM" });
+  assertEquals(world.of("stop-provider"), []);
+  assertEquals(world.status()?.ready, false);
+  const { delivery } = world;
+  world.provider({ type: "evidence", deliveryId: delivery, stage: "seen", evidence: "s" });
+  world.provider({ type: "done", deliveryIds: [delivery], text: "", evidence: "d" });
+  assertEquals(world.of("deliver").length, 1);
+  assertEquals(world.of("stop-provider").map((effect) => effect.graceful), [true]);
+  world.post({ type: "signal", signal: "SIGTERM" });
+  assertEquals(world.of("stop-provider").map((effect) => effect.graceful), [true, false]);
+  world.post({ type: "exited", incarnation: 1, status: { code: 143, signal: "SIGTERM" } });
+  assertEquals(world.of("exit").map((effect) => effect.outcome.cause), [{
+    kind: "signal",
+    signal: "SIGTERM",
+  }]);
+});
+
+Deno.test("step() stops the provider when the drain's time is up", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "signal", signal: "SIGTERM" });
+  world.after(19_999);
+  assertEquals(world.of("stop-provider"), []);
+  world.after(1);
+  assertEquals(world.of("stop-provider").length, 1);
+});
+
+Deno.test("step() leaves SIGINT to the agent of a terminal and to nobody else", () => {
+  const interactive = new CoreWorld({ headless: false }).up();
+  interactive.post({ type: "signal", signal: "SIGINT" });
+  assertEquals(interactive.state.phase.phase, "running");
+  const headless = new CoreWorld().up();
+  headless.post({ type: "signal", signal: "SIGINT" });
+  assertNotEquals(headless.state.phase.phase, "running");
+});
+
+function lifecycle(commandId: string, commandType: string, target = CONFIG.agentId) {
+  const command = {
+    id: commandId,
+    type: commandType,
+    target,
+    params: {},
+    status: "pending" as const,
+    createdAt: 0,
+    updatedAt: 0,
+  };
+  return { type: "command" as const, command: { commandId, commandType, target, params: {}, command } };
+}
+
+Deno.test("step() runs a lifecycle command once per id and only for its exact target", () => {
+  const world = new CoreWorld().up();
+  world.post(lifecycle("c0", "agent.restart", "another-agent"));
+  world.post(lifecycle("c1", "agent.explode"));
+  assertEquals(world.of("command.update"), []);
+  for (let i = 0; i < 5; i++) world.post(lifecycle("c2", "agent.restart"));
+  assertEquals(world.of("stop-provider").length, 1);
+  world.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
+  assertEquals(world.of("spawn").map((effect) => effect.resume), ["conversation-1"]);
+  world.post(lifecycle("c2", "agent.restart"));
+  world.provider({ type: "ready", resume: "conversation-1" });
+  assertEquals(world.of("command.update").map((effect) => effect.update.status), [
+    "accepted",
+    "running",
+    "succeeded",
+  ]);
+});
+
+Deno.test("step() answers agent.shutdown by removing the agent and agent.kill without any grace", () => {
+  const shutdown = new CoreWorld().up();
+  shutdown.post(lifecycle("c1", "agent.shutdown"));
+  shutdown.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
+  assertEquals(shutdown.of("exit").map((effect) => effect.outcome.deregister), [true]);
+  const kill = new CoreWorld().up();
+  kill.post(lifecycle("c1", "agent.kill"));
+  assertEquals(kill.of("stop-provider").map((effect) => effect.graceful), [false]);
+});
+
+Deno.test("step() publishes ready only with a living provider and a working journal", () => {
+  const world = new CoreWorld();
+  world.post({ type: "start" });
+  assertEquals(world.status()?.ready, false);
+  world.provider({ type: "ready", resume: null });
+  assertEquals([world.status()?.agentStatus, world.status()?.ready], ["idle", true]);
+  world.post({ type: "storage", ok: false, reason: "disk full" });
+  assertEquals([world.status()?.agentStatus, world.status()?.ready], ["error", false]);
+  world.post({ type: "storage", ok: true, reason: "" });
+  world.provider({ type: "activity", activity: "approval" });
+  assertEquals(world.status()?.meta?.busyReasons, ["approval"]);
+  world.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
+  assertEquals([world.status()?.agentStatus, world.status()?.ready], ["error", false]);
+});
+
+Deno.test("step() continues after a restart of the runner with what the journal holds", () => {
+  const before = new CoreWorld().up();
+  before.post({ type: "offered", message: message(1) });
+  before.post({ type: "offered", message: message(2) });
+  const deliveryId = before.delivery;
+  const world = new CoreWorld({}, {
+    open: [...before.state.rows.values()],
+    incarnation: 1,
+    resume: "conversation-1",
+    commands: [{ commandId: "c9", type: "agent.restart", phase: "started", at: 0 }],
+  });
+  world.post({ type: "start" });
+  world.post({ type: "bus.up" });
+  assertEquals(world.of("spawn").map((effect) => [effect.incarnation, effect.resume]), [[
+    2,
+    "conversation-1",
+  ]]);
+  assertEquals(world.of("command.update").map((effect) => effect.update.status), ["failed"]);
+  world.provider({ type: "ready", resume: "conversation-1" });
+  assertEquals(world.of("deliver"), []);
+  world.after(5_000);
+  assertEquals(world.of("probe").map((effect) => effect.deliveryIds), [[deliveryId]]);
+});
