@@ -1,0 +1,249 @@
+import type { ClientFrame, ServerFrame } from "./frames.ts";
+import type { Message, SendInput } from "./message.ts";
+
+/** Largest frame taken. */
+export const FRAME_LIMIT = 4 * 1024 * 1024;
+/** Largest message body a sender may use. */
+export const BODY_LIMIT = 1024 * 1024;
+/** Deepest nesting taken; the parser itself would take 200,000. */
+const DEPTH_LIMIT = 32;
+const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype"]);
+
+/** A decoded value or the reason why it was refused. */
+export type Decoded<T> = { ok: true; value: T } | { ok: false; reason: string };
+
+const refuse = (reason: string): { ok: false; reason: string } => ({ ok: false, reason });
+
+/** Parses JSON text with bounds on size and depth and without prototype keys; never throws. */
+export function decodeJson(text: string, limit = FRAME_LIMIT): Decoded<unknown> {
+  if (text.length > limit) return refuse(`larger than ${limit} bytes`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return refuse("not JSON");
+  }
+  const problem = inspect(value, 0);
+  return problem === null ? { ok: true, value } : refuse(problem);
+}
+
+function inspect(value: unknown, depth: number): string | null {
+  if (typeof value !== "object" || value === null) return null;
+  if (depth >= DEPTH_LIMIT) return `deeper than ${DEPTH_LIMIT}`;
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      const problem = inspect(item, depth + 1);
+      if (problem !== null) return problem;
+    }
+    return null;
+  }
+  for (const key of Object.keys(value)) {
+    if (FORBIDDEN_KEYS.has(key)) return `key ${key} not allowed`;
+    const problem = inspect((value as Record<string, unknown>)[key], depth + 1);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+/** True for a JSON object. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function decodeFrame(text: string): Decoded<{ type: string; id?: string; payload: Record<string, unknown> }> {
+  const json = decodeJson(text);
+  if (!json.ok) return json;
+  const frame = json.value;
+  if (!isRecord(frame)) return refuse("not an object");
+  if (typeof frame.type !== "string") return refuse("missing field `type`");
+  if (frame.id !== undefined && (typeof frame.id !== "string" || frame.id.length > 128)) {
+    return refuse("ill-typed field `id`");
+  }
+  const payload = frame.payload ?? {};
+  if (!isRecord(payload)) return refuse("ill-typed field `payload`");
+  return {
+    ok: true,
+    value: { type: frame.type, ...(frame.id === undefined ? {} : { id: frame.id }), payload },
+  };
+}
+
+type FieldType = "string" | "number" | "boolean" | "object" | "strings" | "id" | "ids" | "array";
+
+/** Names the first field that is missing or ill-typed; a question mark makes it optional. */
+function checkFields(
+  value: Record<string, unknown>,
+  fields: Record<string, `${FieldType}${"" | "?"}`>,
+): string | null {
+  for (const [name, rule] of Object.entries(fields)) {
+    const optional = rule.endsWith("?");
+    const field = value[name];
+    if (field === undefined || field === null) {
+      if (!optional) return `missing field \`${name}\``;
+      delete value[name];
+    } else if (!hasType(field, (optional ? rule.slice(0, -1) : rule) as FieldType)) {
+      return `ill-typed field \`${name}\``;
+    }
+  }
+  return null;
+}
+
+function hasType(value: unknown, type: FieldType): boolean {
+  switch (type) {
+    case "string":
+    case "boolean":
+      return typeof value === type;
+    case "number":
+      return typeof value === "number" && Number.isFinite(value);
+    case "object":
+      return isRecord(value);
+    case "strings":
+      return Array.isArray(value) && value.every((item) => typeof item === "string");
+    case "array":
+      return Array.isArray(value);
+    case "id":
+      return isMessageId(value);
+    case "ids":
+      return Array.isArray(value) && value.every(isMessageId);
+  }
+}
+
+/** True for what a relay may use as a message id: a safe, non-negative integer. */
+export function isMessageId(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+const CLAIM = { messageId: "id", agentId: "string", instanceId: "string?", epoch: "number?" } as const;
+
+const CLIENT_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>> = {
+  register: {
+    role: "string",
+    componentId: "string",
+    agentId: "string?",
+    instanceId: "string",
+    capabilities: "strings",
+    tags: "strings",
+    machine: "string",
+    meta: "object?",
+  },
+  heartbeat: { status: "string?", meta: "object?" },
+  status: { agentStatus: "string", ready: "boolean?", meta: "object?" },
+  subscribe: { events: "strings", scopes: "strings?" },
+  ack: { frameId: "string" },
+  resume: { since: "number" },
+  command: { commandType: "string", target: "string", params: "object?" },
+  "command.update": { commandId: "string", status: "string", error: "string?" },
+  "message.send": {},
+  "message.claim": CLAIM,
+  "message.renew": CLAIM,
+  "message.release": CLAIM,
+  "message.read": { messageIds: "ids", agentId: "string" },
+  "receipt.report": { reports: "array" },
+};
+
+/** Other names under which clients of the protocol may send a command update. */
+const ALIASES: Record<string, string> = {
+  command_update: "command.update",
+  "command.status": "command.update",
+  "command.result": "command.update",
+};
+
+/** Decodes a frame of a client. A payload has the members of its type; unknown types are refused by name. */
+export function decodeClientFrame(text: string): Decoded<ClientFrame> {
+  const decoded = decodeFrame(text);
+  if (!decoded.ok) return decoded;
+  const frame = decoded.value;
+  frame.type = ALIASES[frame.type] ?? frame.type;
+  const fields = CLIENT_PAYLOADS[frame.type];
+  if (!fields) return refuse("unknown frame type");
+  if (frame.type === "message.send") {
+    const input = validateSendInput(frame.payload);
+    if (!input.ok) return input;
+  }
+  const problem = checkFields(frame.payload, fields);
+  return problem === null ? { ok: true, value: frame as unknown as ClientFrame } : refuse(problem);
+}
+
+const SERVER_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>> = {
+  ack: { frameId: "string" },
+  error: { frameId: "string?", code: "string", message: "string" },
+  registered: {},
+  event: { seq: "number", event: "string" },
+  command: { commandType: "string", target: "string", params: "object?", commandId: "string" },
+};
+
+/** Decodes a frame of the server. Unknown types are refused with the reason `unknown frame type`. */
+export function decodeServerFrame(text: string): Decoded<ServerFrame> {
+  const decoded = decodeFrame(text);
+  if (!decoded.ok) return decoded;
+  const frame = decoded.value;
+  const fields = SERVER_PAYLOADS[frame.type];
+  if (!fields) return refuse("unknown frame type");
+  const problem = checkFields(frame.payload, fields);
+  return problem === null ? { ok: true, value: frame as unknown as ServerFrame } : refuse(problem);
+}
+
+/** Checks a message that came over the wire; a numeric string id becomes the number it names. */
+export function validateMessage(value: unknown): Decoded<Message> {
+  if (!isRecord(value)) return refuse("not an object");
+  if (typeof value.id === "string" && /^\d{1,15}$/.test(value.id)) value.id = Number(value.id);
+  value.claimable ??= false;
+  value.kind ??= "chat";
+  value.createdAt ??= 0;
+  const problem = checkFields(value, {
+    id: "id",
+    storeId: "string",
+    from: "string",
+    to: "string",
+    kind: "string",
+    body: "string",
+    subject: "string?",
+    channel: "string?",
+    claimable: "boolean",
+    replyTo: "id?",
+    threadId: "id?",
+    replyExpected: "boolean?",
+    when: "string?",
+    recipients: "strings?",
+    payload: "object?",
+    meta: "object?",
+    createdAt: "number",
+  });
+  if (problem !== null) return refuse(problem);
+  if (value.when !== undefined && !isTiming(value.when)) delete value.when;
+  return { ok: true, value: value as unknown as Message };
+}
+
+function isTiming(value: unknown): boolean {
+  return value === "now" || value === "next" || value === "idle";
+}
+
+/** Checks what a sender wants to send. */
+export function validateSendInput(value: unknown): Decoded<SendInput> {
+  if (!isRecord(value)) return refuse("not an object");
+  const problem = checkFields(value, {
+    from: "string",
+    to: "string",
+    body: "string",
+    subject: "string?",
+    kind: "string?",
+    channel: "string?",
+    claimable: "boolean?",
+    replyTo: "id?",
+    replyExpected: "boolean?",
+    when: "string?",
+    payload: "object?",
+    meta: "object?",
+    idempotencyKey: "string?",
+    queue: "boolean?",
+    ttlMs: "number?",
+  });
+  if (problem !== null) return refuse(problem);
+  if (value.when !== undefined && !isTiming(value.when)) return refuse("ill-typed field `when`");
+  if ((value.body as string).length > BODY_LIMIT) return refuse(`body larger than ${BODY_LIMIT} characters`);
+  for (const name of ["from", "to", "subject", "kind", "channel", "idempotencyKey"]) {
+    if (typeof value[name] === "string" && (value[name] as string).length > 512) {
+      return refuse(`field \`${name}\` too long`);
+    }
+  }
+  return { ok: true, value: value as unknown as SendInput };
+}

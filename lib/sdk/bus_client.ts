@@ -1,0 +1,334 @@
+import type { Clock } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { decodeServerFrame, isRecord, validateMessage } from "../protocol/codec.ts";
+import type {
+  CommandPayload,
+  CommandUpdatePayload,
+  EventPayload,
+  Registered,
+  RegisterPayload,
+  StatusPayload,
+} from "../protocol/frames.ts";
+import type { ClaimGrant, SendInput, SendResult, StageReport } from "../protocol/message.ts";
+import type { Link, LinkEnd } from "../transport/link.ts";
+import { Redialer } from "../transport/redial.ts";
+import type {
+  BusEvents,
+  CallFailure,
+  CallResult,
+  ClaimResult,
+  CloseReason,
+  RelayBus,
+  TransportState,
+} from "./contract.ts";
+import { busUrl } from "./url.ts";
+
+const CALL_MS = 10_000;
+const PENDING_LIMIT = 4_096;
+const HEARTBEAT_MS = 15_000;
+/** Heartbeats without an answer before the link is abandoned (R-14). */
+const MISSED_LIMIT = 2;
+/** More bad frames than this within a minute: reconnect. */
+const BAD_FRAMES = 20;
+
+/** How to build a {@linkcode RelayBusClient}. */
+export interface BusClientOptions {
+  /** Base URL of the relay, http(s) or ws(s). */
+  url: string;
+  token: string | null;
+  registration: RegisterPayload;
+  events: Partial<BusEvents>;
+  clock: Clock;
+  /** In [0, 1). */
+  random(): number;
+  log: Log;
+  /** Default 15,000. */
+  heartbeatIntervalMs?: number;
+}
+
+type Answer =
+  | { ok: true; payload: Record<string, unknown> }
+  | { ok: false; code: string; message: string }
+  | null;
+
+/** The bus side of the relay: one WebSocket that registers, resumes and reconnects by itself until `close`. */
+export class RelayBusClient implements RelayBus {
+  readonly #options: BusClientOptions;
+  readonly #clock: Clock;
+  readonly #redial: Redialer;
+  #registration: RegisterPayload;
+  #state: TransportState = { state: "idle" };
+  #link: Link | null = null;
+  #pending = new Map<string, (answer: Answer) => void>();
+  #nextId = 0;
+  #status: StatusPayload | null = null;
+  #cursor: { storeId: string; seq: number } | null = null;
+  #cancelHeartbeat: (() => void) | null = null;
+  #missed = 0;
+  #bad: number[] = [];
+  #agentToken: string | null = null;
+
+  constructor(options: BusClientOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#registration = options.registration;
+    this.#redial = new Redialer({
+      url: busUrl(options.url),
+      headers: (): Record<string, string> =>
+        options.token === null ? {} : { "x-agent-relay-token": options.token },
+      clock: options.clock,
+      random: options.random,
+      events: {
+        connecting: (attempt) => this.#setState({ state: "connecting", attempt }),
+        open: (link) => this.#opened(link),
+        text: (link, data) => this.#received(link, data),
+        waiting: ({ end, auth, attempt, delayMs }) => {
+          this.#unlink();
+          this.#setState({ state: "waiting", attempt, delayMs, reason: reasonOf(end, auth) });
+        },
+      },
+    });
+  }
+
+  get transportState(): TransportState {
+    return this.#state;
+  }
+
+  /** Token bound to this agent, once registered; null before and with an open relay. */
+  get agentToken(): string | null {
+    return this.#agentToken;
+  }
+
+  connect(): void {
+    this.#redial.start();
+  }
+
+  setRegistration(payload: RegisterPayload): void {
+    this.#registration = payload;
+  }
+
+  setStatus(status: StatusPayload): void {
+    this.#status = status;
+    if (this.#state.state === "registered") this.#send({ type: "status", payload: status });
+  }
+
+  async statusAsync(status: StatusPayload, timeoutMs = 2_000): Promise<boolean> {
+    this.#status = status;
+    return (await this.#call("status", status, timeoutMs))?.ok === true;
+  }
+
+  claim(messageId: number): Promise<ClaimResult> {
+    return this.#claimCall("message.claim", messageId);
+  }
+
+  renew(messageId: number): Promise<ClaimResult> {
+    return this.#claimCall("message.renew", messageId);
+  }
+
+  async release(messageId: number): Promise<CallResult<null>> {
+    return outcome(await this.#call("message.release", this.#claimant(messageId)), () => null);
+  }
+
+  async markRead(messageIds: number[]): Promise<CallResult<null>> {
+    const agentId = this.#agentId();
+    return outcome(await this.#call("message.read", { messageIds, agentId }), () => null);
+  }
+
+  async reportStages(reports: StageReport[]): Promise<CallResult<null>> {
+    return outcome(await this.#call("receipt.report", { reports }), () => null);
+  }
+
+  async send(input: SendInput): Promise<CallResult<SendResult>> {
+    return outcome(await this.#call("message.send", input), (payload) => payload as unknown as SendResult);
+  }
+
+  async updateCommand(update: CommandUpdatePayload): Promise<CallResult<null>> {
+    return outcome(await this.#call("command.update", update), () => null);
+  }
+
+  reconnect(reason: string): void {
+    this.#redial.drop(reason);
+  }
+
+  async close(): Promise<void> {
+    this.#unlink();
+    this.#setState({ state: "closed", reason: { kind: "local" } });
+    await this.#redial.close();
+  }
+
+  async #claimCall(type: "message.claim" | "message.renew", messageId: number): Promise<ClaimResult> {
+    const answer = await this.#call(type, this.#claimant(messageId));
+    if (answer?.ok === false && (answer.code === "E_CONFLICT" || answer.code === "E_NOT_FOUND")) {
+      return { ok: false, kind: "lost" };
+    }
+    return outcome(answer, (payload) => payload as unknown as ClaimGrant);
+  }
+
+  #claimant(messageId: number) {
+    return { messageId, agentId: this.#agentId(), instanceId: this.#registration.instanceId };
+  }
+
+  #agentId(): string {
+    return this.#registration.agentId ?? this.#registration.componentId;
+  }
+
+  #opened(link: Link): void {
+    this.#link = link;
+    this.#missed = 0;
+    void this.#call("register", this.#registration).then((answer) => {
+      if (this.#link !== link) return;
+      if (answer === null) return link.close(1000, "no answer to the registration");
+      if (!answer.ok) {
+        if (answer.code === "E_UNAUTHORIZED" || answer.code === "E_FORBIDDEN") return this.#redial.rejected();
+        return link.close(1000, answer.message.slice(0, 100));
+      }
+      this.#registered(answer.payload as unknown as Registered);
+    });
+  }
+
+  #registered(registered: Registered): void {
+    this.#redial.settled();
+    this.#agentToken = registered.agentToken ?? null;
+    // A cursor counts only in the store it came from; a relay that began anew starts from nothing.
+    if (this.#cursor?.storeId !== registered.storeId) this.#cursor = null;
+    const since = this.#cursor?.seq;
+    this.#cursor ??= { storeId: registered.storeId, seq: 0 };
+    if (since !== undefined) this.#send({ type: "resume", id: this.#newId(), payload: { since } });
+    if (this.#status !== null) this.#send({ type: "status", payload: this.#status });
+    this.#setState({ state: "registered", registered });
+    this.#armHeartbeat();
+  }
+
+  #armHeartbeat(): void {
+    this.#cancelHeartbeat?.();
+    const interval = this.#options.heartbeatIntervalMs ?? HEARTBEAT_MS;
+    this.#cancelHeartbeat = this.#clock.setTimer(interval, () => {
+      const agentStatus = this.#status?.agentStatus ?? "online";
+      const status = agentStatus === "offline" ? "online" : agentStatus;
+      const link = this.#link;
+      void this.#call("heartbeat", { status }, interval).then((answer) => {
+        if (this.#link !== link || link === null) return;
+        if (answer !== null) this.#missed = 0;
+        else if (++this.#missed >= MISSED_LIMIT) link.close(1000, "dead peer");
+      });
+      this.#armHeartbeat();
+    });
+  }
+
+  #received(link: Link, data: string): void {
+    if (link !== this.#link) return;
+    const decoded = decodeServerFrame(data);
+    if (!decoded.ok) {
+      if (decoded.reason !== "unknown frame type") this.#badFrame(link, decoded.reason);
+      return;
+    }
+    const frame = decoded.value;
+    switch (frame.type) {
+      case "ack":
+        return this.#settle(frame.payload.frameId, { ok: true, payload: frame.payload });
+      case "error":
+        if (frame.payload.frameId === undefined) return;
+        return this.#settle(frame.payload.frameId, { ok: false, ...frame.payload });
+      case "registered":
+        return;
+      case "event":
+        return this.#event(link, frame.id, frame.payload);
+      case "command":
+        this.#tell(() => this.#options.events.command?.(frame.payload as CommandPayload));
+        this.#send({ type: "ack", payload: { frameId: frame.id } });
+        return;
+    }
+  }
+
+  #event(link: Link, id: string, payload: EventPayload): void {
+    if (payload.event === "message.new") {
+      const message = validateMessage(payload.message ?? payload.data);
+      if (!message.ok) this.#badFrame(link, `message: ${message.reason}`);
+      else this.#tell(() => this.#options.events.message?.(message.value));
+    }
+    if (this.#cursor !== null && payload.seq > this.#cursor.seq) this.#cursor.seq = payload.seq;
+    this.#send({ type: "ack", payload: { frameId: id } });
+  }
+
+  #badFrame(link: Link, reason: string): void {
+    const now = this.#clock.mono();
+    this.#bad = [...this.#bad.filter((at) => now - at < 60_000), now].slice(-BAD_FRAMES - 1);
+    if (this.#bad.length === 1) this.#options.log.warn("dropped a bad frame of the relay", { reason });
+    if (this.#bad.length > BAD_FRAMES) {
+      this.#bad = [];
+      link.close(1000, "too many bad frames");
+    }
+  }
+
+  #settle(frameId: string, answer: Answer): void {
+    const settle = this.#pending.get(frameId);
+    this.#pending.delete(frameId);
+    settle?.(answer);
+  }
+
+  /** Sends a frame and waits for its answer; null: no answer within the deadline, or the link dropped. */
+  #call(type: string, payload: object, timeoutMs = CALL_MS): Promise<Answer> {
+    if (this.#pending.size >= PENDING_LIMIT) return Promise.resolve(null);
+    if (type !== "register" && this.#state.state !== "registered") return Promise.resolve(null);
+    return new Promise((resolve) => {
+      const id = this.#newId();
+      const cancel = this.#clock.setTimer(timeoutMs, () => this.#settle(id, null));
+      this.#pending.set(id, (answer) => {
+        cancel();
+        resolve(answer);
+      });
+      if (!this.#send({ type, id, payload })) this.#settle(id, null);
+    });
+  }
+
+  #newId(): string {
+    return `c${++this.#nextId}`;
+  }
+
+  #send(frame: object): boolean {
+    return this.#link?.send(JSON.stringify(frame)) ?? false;
+  }
+
+  #unlink(): void {
+    this.#link = null;
+    this.#cancelHeartbeat?.();
+    this.#cancelHeartbeat = null;
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const settle of pending) settle(null);
+  }
+
+  #setState(state: TransportState): void {
+    if (this.#state.state === "closed") return;
+    this.#state = state;
+    this.#tell(() => this.#options.events.state?.(state));
+  }
+
+  #tell(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#options.log.error("a bus handler failed", { error: messageOf(error) });
+    }
+  }
+}
+
+function outcome<T>(answer: Answer, read: (payload: Record<string, unknown>) => T): CallResult<T> {
+  if (answer === null) return { ok: false, kind: "unavailable", message: "the relay did not answer" };
+  if (answer.ok) return { ok: true, value: read(isRecord(answer.payload) ? answer.payload : {}) };
+  const failure: CallFailure = answer.code === "E_UNAUTHORIZED" || answer.code === "E_FORBIDDEN"
+    ? { ok: false, kind: "auth", status: 403, message: answer.message }
+    : answer.code === "E_INTERNAL" || answer.code === "E_STATE_WRITE"
+    ? { ok: false, kind: "unavailable", message: answer.message }
+    : { ok: false, kind: "rejected", status: 422, code: answer.code, message: answer.message };
+  return failure;
+}
+
+function reasonOf(end: LinkEnd, auth: boolean): CloseReason {
+  if (auth) return { kind: "auth", message: end.reason };
+  if (end.code === 4409) return { kind: "replaced" };
+  if (/dead peer/.test(end.reason)) return { kind: "dead-peer", message: end.reason };
+  if (/bad frames|handler failed/.test(end.reason)) return { kind: "protocol", message: end.reason };
+  return { kind: "network", message: end.reason };
+}
