@@ -310,7 +310,15 @@ export const VERBS: readonly VerbSpec[] = [
     summary: "Serve the relay by itself",
     flags: [
       { name: "host", kind: "text", value: "ADDRESS", default: "127.0.0.1", help: "Address to listen on" },
-      { name: "port", kind: "integer", min: 0, max: 65_535, value: "PORT", default: "4850", help: "0 picks one" },
+      {
+        name: "port",
+        kind: "integer",
+        min: 0,
+        max: 65_535,
+        value: "PORT",
+        default: "4850",
+        help: "0 picks one",
+      },
       { name: "db", kind: "file", value: "FILE", help: "Database", default: "$AGENT_RELAY_HOME/relay.db" },
       { name: "token-file", kind: "file", value: "FILE", help: "Token that clients must show" },
       { name: "no-auth", kind: "switch", help: "Ask for no token (loopback only)" },

@@ -90,8 +90,9 @@ function checkFields(
 function hasType(value: unknown, type: FieldType): boolean {
   switch (type) {
     case "string":
+      return typeof value === "string";
     case "boolean":
-      return typeof value === type;
+      return typeof value === "boolean";
     case "number":
       return typeof value === "number" && Number.isFinite(value);
     case "object":

@@ -14,6 +14,8 @@ export interface RelayOptions {
   /** Served inside a runner. */
   embedded: boolean;
   version: string;
+  /** Length of a claim; default 60,000. */
+  leaseMs?: number;
   clock: Clock;
   log: Log;
 }

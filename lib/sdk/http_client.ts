@@ -91,7 +91,7 @@ export class RelayHttpClient implements RelayHttp {
     options: { after?: number; waitMs?: number; signal?: AbortSignal } = {},
   ): Promise<CallResult<Receipt>> {
     const waitMs = Math.min(30_000, options.waitMs ?? 0);
-    const query = new URLSearchParams({ after: String(options.after ?? -1), waitMs: String(waitMs) });
+    const query = new URLSearchParams({ after: String(options.after ?? 0), waitMs: String(waitMs) });
     const call = { maxBytes: PAGE, timeoutMs: CALL_MS + waitMs, signal: options.signal };
     return this.#call(
       "GET",

@@ -90,9 +90,7 @@ export function assertInstanceOf<T extends AnyConstructor>(
   if (actual instanceof expectedType) return;
   throw new AssertionError(
     withMessage(
-      `Expected object to be an instance of "${expectedType.name}" but was ${
-        kindOf(actual)
-      }`,
+      `Expected object to be an instance of "${expectedType.name}" but was ${kindOf(actual)}`,
       msg,
     ),
   );

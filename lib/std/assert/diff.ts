@@ -68,7 +68,5 @@ export function diffValues(actual: unknown, expected: unknown): string {
 
 /** Keeps line breaks, shows other control characters: `a\tb` against `a b` must be visible. */
 function escapeLines(text: string): string {
-  return text.split("\n").map((line) =>
-    JSON.stringify(line).slice(1, -1).replaceAll('\\"', '"')
-  ).join("\n");
+  return text.split("\n").map((line) => JSON.stringify(line).slice(1, -1).replaceAll('\\"', '"')).join("\n");
 }

@@ -59,15 +59,12 @@ function compare(
 
 function sameConstructor(a: object, b: object): boolean {
   if (a.constructor === b.constructor) return true;
-  const plain = (value: object) =>
-    value.constructor === undefined || value.constructor === Object;
+  const plain = (value: object) => value.constructor === undefined || value.constructor === Object;
   return plain(a) && plain(b);
 }
 
 function ownKeys(value: object): (string | symbol)[] {
-  return Reflect.ownKeys(value).filter((key) =>
-    Object.prototype.propertyIsEnumerable.call(value, key)
-  );
+  return Reflect.ownKeys(value).filter((key) => Object.prototype.propertyIsEnumerable.call(value, key));
 }
 
 function sameKeys(

@@ -6,9 +6,7 @@ import { equal } from "./equal.ts";
 export function assertEquals<T>(actual: T, expected: T, msg?: string): void {
   if (equal(actual, expected)) return;
   throw new AssertionError(
-    `${withMessage("Values are not equal", msg)}.${
-      diffValues(actual, expected)
-    }`,
+    `${withMessage("Values are not equal", msg)}.${diffValues(actual, expected)}`,
   );
 }
 
@@ -43,9 +41,7 @@ export function assertStrictEquals<T>(
     );
   }
   throw new AssertionError(
-    `${withMessage("Values are not strictly equal", msg)}.${
-      diffValues(actual, expected)
-    }`,
+    `${withMessage("Values are not strictly equal", msg)}.${diffValues(actual, expected)}`,
   );
 }
 
@@ -73,9 +69,7 @@ export function assertAlmostEquals(
 ): void {
   if (Object.is(actual, expected)) return;
   const allowed = tolerance ??
-    (Number.isFinite(expected)
-      ? Math.max(1e-7, Math.abs(expected * 1e-7))
-      : 1e-7);
+    (Number.isFinite(expected) ? Math.max(1e-7, Math.abs(expected * 1e-7)) : 1e-7);
   const delta = Math.abs(expected - actual);
   if (delta <= allowed) return;
   throw new AssertionError(
@@ -93,15 +87,13 @@ export function assertArrayIncludes<T>(
   msg?: string,
 ): void {
   const items = Array.from(actual);
-  const missing = Array.from(expected).filter((wanted) =>
-    !items.some((item) => equal(item, wanted))
-  );
+  const missing = Array.from(expected).filter((wanted) => !items.some((item) => equal(item, wanted)));
   if (missing.length === 0) return;
   throw new AssertionError(
     withMessage(
-      `Expected actual: "${format(items)}" to include: "${
-        format(Array.from(expected))
-      }".\nmissing: ${format(missing)}`,
+      `Expected actual: "${format(items)}" to include: "${format(Array.from(expected))}".\nmissing: ${
+        format(missing)
+      }`,
       msg,
     ),
   );
@@ -117,9 +109,7 @@ export function assertObjectMatch(
   const picked = pick(actual, expected, new Map());
   if (equal(picked, expected)) return;
   throw new AssertionError(
-    `${withMessage("Values are not equal", msg)}.${
-      diffValues(picked, expected)
-    }`,
+    `${withMessage("Values are not equal", msg)}.${diffValues(picked, expected)}`,
   );
 }
 
@@ -131,9 +121,7 @@ function pick(
 ): unknown {
   if (!isPlain(actual) || !isPlain(expected)) {
     if (Array.isArray(actual) && Array.isArray(expected)) {
-      return actual.map((item, i) =>
-        i < expected.length ? pick(item, expected[i], seen) : item
-      );
+      return actual.map((item, i) => i < expected.length ? pick(item, expected[i], seen) : item);
     }
     return actual;
   }

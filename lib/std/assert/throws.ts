@@ -31,9 +31,7 @@ export function assertIsError<E extends Error = Error>(
     ? error.message.includes(msgMatches)
     : msgMatches.test(error.message);
   if (ok) return;
-  const wanted = typeof msgMatches === "string"
-    ? `include "${msgMatches}"`
-    : `match ${msgMatches}`;
+  const wanted = typeof msgMatches === "string" ? `include "${msgMatches}"` : `match ${msgMatches}`;
   throw new AssertionError(
     withMessage(
       `Expected error message to ${wanted}, but got "${error.message}"`,
@@ -118,9 +116,7 @@ function split<E extends Error>(
   classOrMsg: ErrorClass<E> | string | undefined,
   msg: string | undefined,
 ): [ErrorClass<E> | undefined, string | undefined] {
-  return typeof classOrMsg === "string"
-    ? [undefined, classOrMsg]
-    : [classOrMsg, msg];
+  return typeof classOrMsg === "string" ? [undefined, classOrMsg] : [classOrMsg, msg];
 }
 
 function check<E extends Error>(

@@ -1,0 +1,227 @@
+import type { RegisterPayload, StatusPayload } from "../protocol/frames.ts";
+import { IDENTIFIER, type Target } from "../protocol/ids.ts";
+import { RunnerError } from "../base/errors.ts";
+import type { AgentCard, AgentStatus, BusRole } from "../protocol/message.ts";
+import type { RelayDatabase } from "./database.ts";
+
+/** Without its socket for this long an agent is stale, then offline (R-8). */
+const STALE_MS = 10_000;
+const OFFLINE_MS = 300_000;
+
+interface AgentRow {
+  id: string;
+  component_id: string;
+  role: string;
+  label: string | null;
+  machine: string;
+  tags: string;
+  capabilities: string;
+  status: string;
+  ready: number;
+  instance_id: string;
+  epoch: number;
+  meta: string;
+  last_seen: number;
+  created_at: number;
+}
+
+/** Who is on the bus. What a card shows is derived from the row, the time and whether its socket is open. */
+export class AgentDirectory {
+  readonly #db: RelayDatabase;
+  readonly #isConnected: (agentId: string) => boolean;
+
+  constructor(db: RelayDatabase, isConnected: (agentId: string) => boolean) {
+    this.#db = db;
+    this.#isConnected = isConnected;
+  }
+
+  /** Stores a registration. The epoch rises over all agents, so that a token of a deleted one never counts again. */
+  register(payload: RegisterPayload, now: number): { agentId: string; epoch: number } {
+    const agentId = payload.agentId ?? payload.componentId;
+    for (const name of [agentId, payload.componentId]) {
+      if (!IDENTIFIER.test(name)) {
+        throw new RunnerError("E_UNPROCESSABLE", "ids have 1 to 64 of A-Za-z0-9._-");
+      }
+    }
+    for (const name of [...payload.tags, ...payload.capabilities]) {
+      if (!IDENTIFIER.test(name)) {
+        throw new RunnerError("E_UNPROCESSABLE", "tags and capabilities have 1 to 64 of A-Za-z0-9._-");
+      }
+    }
+    const label = typeof payload.meta?.label === "string" ? payload.meta.label : null;
+    if (label !== null && !IDENTIFIER.test(label)) {
+      throw new RunnerError("E_UNPROCESSABLE", "a label has 1 to 64 of A-Za-z0-9._-");
+    }
+    const existing = this.#row(agentId);
+    const same = existing?.instance_id === payload.instanceId;
+    const epoch = same ? existing.epoch : this.#nextEpoch();
+    this.#db.run(
+      `INSERT OR REPLACE INTO agent (id, component_id, role, label, machine, tags, capabilities, status, ready,
+         instance_id, epoch, meta, last_seen, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      agentId,
+      payload.componentId,
+      payload.role,
+      label,
+      payload.machine.slice(0, 128),
+      JSON.stringify(payload.tags),
+      JSON.stringify(payload.capabilities),
+      same ? existing.status : "online",
+      same ? existing.ready : 0,
+      payload.instanceId,
+      epoch,
+      JSON.stringify(payload.meta ?? {}),
+      now,
+      existing?.created_at ?? now,
+    );
+    return { agentId, epoch };
+  }
+
+  #nextEpoch(): number {
+    const row = this.#db.get<{ value: string }>("SELECT value FROM fact WHERE name = 'epoch'");
+    const epoch = Number(row?.value ?? 0) + 1;
+    this.#db.run("INSERT OR REPLACE INTO fact (name, value) VALUES ('epoch', ?)", String(epoch));
+    return epoch;
+  }
+
+  /** Takes a status; without effect when the agent was deleted, which must not bring it back. */
+  status(agentId: string, payload: StatusPayload, now: number): void {
+    const row = this.#row(agentId);
+    if (row === undefined) return;
+    const meta = { ...JSON.parse(row.meta) as object, ...payload.meta ?? {} };
+    this.#db.run(
+      "UPDATE agent SET status = ?, ready = ?, meta = ?, last_seen = ? WHERE id = ?",
+      payload.agentStatus,
+      (payload.ready ?? row.ready === 1) ? 1 : 0,
+      JSON.stringify(meta),
+      now,
+      agentId,
+    );
+  }
+
+  /** The agent was heard, or its socket closed: from now on it counts as gone when it stays silent. */
+  seen(agentId: string, now: number, status?: AgentStatus): void {
+    this.#db.run(
+      "UPDATE agent SET last_seen = ?, status = coalesce(?, status) WHERE id = ?",
+      now,
+      status ?? null,
+      agentId,
+    );
+  }
+
+  /** Changes single members of a card. */
+  patch(agentId: string, change: { label?: string | null; tags?: string[]; ready?: boolean }): boolean {
+    const row = this.#row(agentId);
+    if (row === undefined) return false;
+    const meta = JSON.parse(row.meta) as Record<string, unknown>;
+    if (change.label !== undefined) meta.label = change.label;
+    this.#db.run(
+      "UPDATE agent SET label = ?, tags = ?, ready = ?, meta = ? WHERE id = ?",
+      change.label === undefined ? row.label : change.label,
+      change.tags === undefined ? row.tags : JSON.stringify(change.tags),
+      change.ready === undefined ? row.ready : change.ready ? 1 : 0,
+      JSON.stringify(meta),
+      agentId,
+    );
+    return true;
+  }
+
+  /** Forgets an agent; its unread mail stays, for a later run under the same id. */
+  remove(agentId: string): boolean {
+    return this.#db.run("DELETE FROM agent WHERE id = ?", agentId).changes > 0;
+  }
+
+  /** Current epoch of an agent, undefined when it is not registered. */
+  epoch(agentId: string): number | undefined {
+    return this.#row(agentId)?.epoch;
+  }
+
+  /** The card of an agent, by its id or its component id. */
+  one(id: string, now: number): AgentCard | undefined {
+    const row = this.#row(id) ?? this.#db.get<AgentRow>("SELECT * FROM agent WHERE component_id = ?", id);
+    return row === undefined ? undefined : this.#card(row, now);
+  }
+
+  /** All cards, or those that match every member of the filter. */
+  list(filter: { tag?: string; cap?: string; label?: string; status?: string }, now: number): AgentCard[] {
+    return this.#db.all<AgentRow>("SELECT * FROM agent ORDER BY id").map((row) => this.#card(row, now))
+      .filter((card) =>
+        (filter.tag === undefined || card.tags.includes(filter.tag)) &&
+        (filter.cap === undefined || card.capabilities.includes(filter.cap)) &&
+        (filter.label === undefined || card.label === filter.label) &&
+        (filter.status === undefined || card.status === filter.status)
+      );
+  }
+
+  /** Agents a target means now. Groups leave out the sender and whoever is offline. */
+  match(target: Target, now: number, from: string): string[] {
+    if (target.kind === "agent") return this.#row(target.value) === undefined ? [] : [target.value];
+    return this.list({}, now)
+      .filter((card) => card.status !== "offline" && card.id !== from && fits(card, target))
+      .map((card) => card.id);
+  }
+
+  /** True when the target means this agent. */
+  matches(agentId: string, target: Target, from: string): boolean {
+    if (target.kind === "agent") return target.value === agentId;
+    const row = this.#row(agentId);
+    return row !== undefined && agentId !== from && fits(this.#card(row, 0), target);
+  }
+
+  /** Everything a person could have meant as a target. */
+  targets(now: number): string[] {
+    return this.list({}, now).flatMap((card) => [
+      card.id,
+      ...(card.label === undefined ? [] : [`label:${card.label}`]),
+      ...card.tags.map((tag) => `tag:${tag}`),
+      ...card.capabilities.map((cap) => `cap:${cap}`),
+    ]);
+  }
+
+  #row(id: string): AgentRow | undefined {
+    return this.#db.get<AgentRow>("SELECT * FROM agent WHERE id = ?", id);
+  }
+
+  #card(row: AgentRow, now: number): AgentCard {
+    const connected = this.#isConnected(row.id);
+    const silentMs = now - row.last_seen;
+    const reported = row.status as AgentStatus;
+    const status: AgentStatus = connected || reported === "offline"
+      ? reported
+      : silentMs >= OFFLINE_MS
+      ? "offline"
+      : silentMs >= STALE_MS
+      ? "stale"
+      : reported;
+    return {
+      id: row.id,
+      componentId: row.component_id,
+      kind: row.role as BusRole,
+      ...(row.label === null ? {} : { label: row.label }),
+      machine: row.machine,
+      tags: JSON.parse(row.tags) as string[],
+      capabilities: JSON.parse(row.capabilities) as string[],
+      status,
+      ready: connected && row.ready === 1,
+      instanceId: row.instance_id,
+      epoch: row.epoch,
+      meta: JSON.parse(row.meta) as Record<string, unknown>,
+      lastSeen: row.last_seen,
+      createdAt: row.created_at,
+    };
+  }
+}
+
+function fits(card: AgentCard, target: Target): boolean {
+  switch (target.kind) {
+    case "agent":
+      return card.id === target.value;
+    case "broadcast":
+      return true;
+    case "label":
+      return card.label === target.value;
+    case "tag":
+      return card.tags.includes(target.value);
+    case "cap":
+      return card.capabilities.includes(target.value);
+  }
+}

@@ -1,0 +1,175 @@
+import { messageOf, RunnerError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { decodeClientFrame, isMessageId } from "../protocol/codec.ts";
+import { BUS_CLOSE, type ClientFrame } from "../protocol/frames.ts";
+import { type StageReport, STAGES } from "../protocol/message.ts";
+import { type Caller, mustBe } from "./auth.ts";
+import type { Connection } from "./hub.ts";
+import type { RelayService } from "./service.ts";
+
+const SIDE_STAGES = new Set(["skipped", "retry", "held", "dead", "failed", "expired"]);
+/** Frames a client may have unanswered; beyond it the socket is dropped. */
+const BACKLOG = 4_096;
+/** A socket that does not register in this time is closed. */
+const REGISTER_MS = 10_000;
+
+/** Speaks the bus with one socket until it closes. */
+export function serveBus(
+  socket: WebSocket,
+  options: { service: RelayService; caller: Caller; log: Log },
+): void {
+  const { service, caller, log } = options;
+  let connection: Connection | null = null;
+  let working = 0;
+  const timer = setTimeout(() => {
+    if (connection === null) socket.close(BUS_CLOSE.badFirstFrame, "no registration");
+  }, REGISTER_MS);
+  const answer = (frame: object) => service.hub.send(socket, JSON.stringify(frame));
+  const fail = (frameId: string | undefined, error: unknown) => {
+    if (!(error instanceof RunnerError)) log.error("a bus frame failed", { error: messageOf(error) });
+    const code = error instanceof RunnerError ? error.code : "E_INTERNAL";
+    const message = error instanceof RunnerError ? error.message : "internal error";
+    if (frameId !== undefined) answer({ type: "error", id: frameId, payload: { frameId, code, message } });
+  };
+
+  const register = async (frame: Extract<ClientFrame, { type: "register" }>) => {
+    const agentId = frame.payload.agentId ?? frame.payload.componentId;
+    mustBe(caller, agentId);
+    const registered = await service.register(frame.payload);
+    if (socket.readyState !== WebSocket.OPEN) return;
+    connection = service.hub.attach({
+      socket,
+      agentId: registered.agentId,
+      componentId: registered.componentId,
+      instanceId: registered.instanceId,
+      role: frame.payload.role,
+    });
+    answer({ type: "ack", id: frame.id, payload: { frameId: frame.id, ok: true, ...registered } });
+    answer({ type: "registered", id: frame.id, payload: registered });
+    service.welcome(connection);
+  };
+
+  const handle = async (frame: ClientFrame): Promise<Record<string, unknown>> => {
+    const self = connection!;
+    const own = (agentId: string) => {
+      if (agentId !== self.agentId) throw new RunnerError("E_FORBIDDEN", `registered as ${self.agentId}`);
+    };
+    switch (frame.type) {
+      case "register":
+        throw new RunnerError("E_BAD_REQUEST", "registered already");
+      case "heartbeat":
+        await service.heartbeat(self.agentId, frame.payload.status);
+        return { serverTime: service.now };
+      case "status":
+        await service.status(self.agentId, frame.payload);
+        return {};
+      case "subscribe":
+        return {};
+      case "ack":
+        service.hub.acked(self, frame.payload.frameId);
+        return {};
+      case "resume":
+        // What a resume could bring is pushed anyway: a component gets everything it has not read.
+        return { cursor: service.messages.cursor() };
+      case "command": {
+        if (self.role === "provider") throw new RunnerError("E_FORBIDDEN", "an agent sends no commands");
+        const { commandType, target, params } = frame.payload;
+        return {
+          command: await service.createCommand({ type: commandType, target, params, source: self.agentId }),
+        };
+      }
+      case "command.update": {
+        const command = service.commands.one(frame.payload.commandId);
+        if (command !== undefined && command.target !== self.agentId && command.target !== self.componentId) {
+          throw new RunnerError("E_FORBIDDEN", "the command is for another component");
+        }
+        await service.updateCommand(frame.payload);
+        return {};
+      }
+      case "message.send": {
+        own(frame.payload.from);
+        return { ...await service.send(frame.payload) };
+      }
+      case "message.claim":
+      case "message.renew":
+        own(frame.payload.agentId);
+        return {
+          ...await service.claim(frame.payload.messageId, frame.payload, frame.type === "message.renew"),
+        };
+      case "message.release":
+        own(frame.payload.agentId);
+        await service.release(frame.payload.messageId, frame.payload);
+        return {};
+      case "message.read":
+        own(frame.payload.agentId);
+        await service.read(frame.payload.messageIds, frame.payload.agentId);
+        return { read: frame.payload.messageIds };
+      case "receipt.report": {
+        const reports = validReports(frame.payload.reports);
+        for (const report of reports) own(report.agentId);
+        await service.report(reports);
+        return {};
+      }
+    }
+  };
+
+  socket.onmessage = (event) => {
+    const decoded = typeof event.data === "string"
+      ? decodeClientFrame(event.data)
+      : { ok: false as const, reason: "binary frame" };
+    if (connection === null) {
+      if (!decoded.ok || decoded.value.type !== "register" || working > 0) {
+        return socket.close(BUS_CLOSE.badFirstFrame, "the first frame must be register");
+      }
+      const frame = decoded.value;
+      working++;
+      register(frame).catch((error) => fail(frame.id, error)).finally(() => working--);
+      return;
+    }
+    service.hub.heard(connection);
+    if (!decoded.ok) return fail(idOf(event.data), new RunnerError("E_BAD_REQUEST", decoded.reason));
+    if (working >= BACKLOG) return socket.close(BUS_CLOSE.tooSlow, "too many frames at once");
+    const frame = decoded.value;
+    working++;
+    handle(frame).then(
+      (more) => {
+        if (frame.id !== undefined && frame.type !== "ack") {
+          answer({ type: "ack", id: frame.id, payload: { frameId: frame.id, ok: true, ...more } });
+        }
+      },
+      (error) => fail(frame.id, error),
+    ).finally(() => working--);
+  };
+  socket.onclose = () => {
+    clearTimeout(timer);
+    if (connection !== null) void service.left(connection);
+  };
+  socket.onerror = () => {};
+}
+
+/** The id of a frame that could not be decoded, so that its sender gets an answer. */
+function idOf(data: unknown): string | undefined {
+  if (typeof data !== "string") return undefined;
+  try {
+    const id = (JSON.parse(data) as { id?: unknown } | null)?.id;
+    return typeof id === "string" && id.length <= 128 ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Checks stage reports; the first bad one refuses them all. */
+export function validReports(reports: unknown): StageReport[] {
+  const bad = () => new RunnerError("E_BAD_REQUEST", "ill-typed stage report");
+  if (!Array.isArray(reports) || reports.length > 1_000) throw bad();
+  for (const report of reports as Partial<StageReport>[]) {
+    const stage = report?.stage as string;
+    const known = (STAGES as readonly string[]).includes(stage) || SIDE_STAGES.has(stage);
+    if (!known || !isMessageId(report.messageId) || typeof report.agentId !== "string") throw bad();
+    if (typeof report.at !== "number" || !Number.isFinite(report.at)) throw bad();
+    if (report.evidence !== undefined && typeof report.evidence !== "string") throw bad();
+    if (report.deliveryId !== undefined && typeof report.deliveryId !== "string") throw bad();
+    if (report.attempt !== undefined && !Number.isSafeInteger(report.attempt)) throw bad();
+  }
+  return reports as StageReport[];
+}

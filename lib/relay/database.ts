@@ -1,0 +1,132 @@
+import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { messageOf, RunnerError } from "../base/errors.ts";
+import { prepareRelaySchema } from "./schema.ts";
+
+interface Job {
+  work(): unknown;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * The relay's SQLite file. Writes of one moment share one commit (group commit): each runs in its own savepoint,
+ * so that a failing one takes back only itself, and its promise resolves after the commit is on disk.
+ */
+export class RelayDatabase {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  #jobs: Job[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+  readonly storeId: string;
+  /** Key of the agent-bound tokens; never leaves the database. */
+  readonly tokenKey: Uint8Array;
+
+  constructor(path: string) {
+    this.#db = new DatabaseSync(path);
+    try {
+      prepareRelaySchema(this.#db, path);
+      this.storeId = this.#fact("storeId", () => crypto.randomUUID());
+      this.tokenKey = Buffer.from(this.#fact("tokenKey", () => randomBytes(32).toString("hex")), "hex");
+    } catch (error) {
+      this.#db.close();
+      if (error instanceof RunnerError) throw error;
+      const locked = /locked|busy/i.test(messageOf(error));
+      throw new RunnerError(
+        "E_STATE",
+        locked
+          ? "the relay database is in use by another relay"
+          : `cannot open the relay database: ${messageOf(error)}`,
+        { where: path, cause: error, ...(locked ? { hint: "stop the other relay or use --db FILE" } : {}) },
+      );
+    }
+  }
+
+  #fact(name: string, make: () => string): string {
+    const row = this.get<{ value: string }>("SELECT value FROM fact WHERE name = ?", name);
+    if (row) return row.value;
+    const value = make();
+    this.run("INSERT INTO fact (name, value) VALUES (?, ?)", name, value);
+    return value;
+  }
+
+  /** Runs `work` (synchronous) in the next group commit and resolves with its value once it is on disk. */
+  write<T>(work: () => T): Promise<T> {
+    if (this.#closed) return Promise.reject(new RunnerError("E_STATE_WRITE", "the relay is stopping"));
+    return new Promise<T>((resolve, reject) => {
+      this.#jobs.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      // A macrotask: frames that arrived together are read in tasks of their own and join the same commit.
+      this.#timer ??= setTimeout(() => this.#flush(), 0);
+    });
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const jobs = this.#jobs;
+    this.#jobs = [];
+    if (jobs.length === 0) return;
+    const settle: (() => void)[] = [];
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+      for (const job of jobs) settle.push(this.#one(job));
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      try {
+        this.#db.exec("ROLLBACK");
+      } catch { /* SQLite rolled back by itself */ }
+      const failure = new RunnerError("E_STATE_WRITE", `the relay cannot write: ${messageOf(error)}`, {
+        cause: error,
+      });
+      for (const job of jobs) job.reject(failure);
+      return;
+    }
+    for (const done of settle) done();
+  }
+
+  #one(job: Job): () => void {
+    this.#db.exec("SAVEPOINT job");
+    try {
+      const value = job.work();
+      this.#db.exec("RELEASE job");
+      return () => job.resolve(value);
+    } catch (error) {
+      // Not an expected refusal: the disk or the database failed, so the whole commit must fail.
+      if (!(error instanceof RunnerError)) throw error;
+      this.#db.exec("ROLLBACK TO job; RELEASE job");
+      return () => job.reject(error);
+    }
+  }
+
+  /** First row of a query, or undefined. */
+  get<T>(sql: string, ...values: SQLInputValue[]): T | undefined {
+    return this.#prepare(sql).get(...values) as T | undefined;
+  }
+
+  /** All rows of a query. */
+  all<T>(sql: string, ...values: SQLInputValue[]): T[] {
+    return this.#prepare(sql).all(...values) as T[];
+  }
+
+  /** Runs a statement; returns the id of the last insert and the number of rows it changed. */
+  run(sql: string, ...values: SQLInputValue[]): { id: number; changes: number } {
+    const { lastInsertRowid, changes } = this.#prepare(sql).run(...values);
+    return { id: Number(lastInsertRowid), changes: Number(changes) };
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) this.#statements.set(sql, statement = this.#db.prepare(sql));
+    return statement;
+  }
+
+  /** Commits what waits and closes. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#flush();
+    this.#closed = true;
+    this.#db.close();
+  }
+}

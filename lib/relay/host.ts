@@ -1,0 +1,85 @@
+import { messageOf, RunnerError } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { RelayHttpClient } from "agent-relay-sdk";
+import type { RelayServer } from "./contract.ts";
+
+/** What a runner without a configured relay does: use the one at the default address, or be it. */
+export interface RelayHost {
+  /** True while this process serves the relay. */
+  readonly serving: boolean;
+  /**
+   * Looks at the address and serves the relay when nobody does. Called at start and whenever the bus is lost;
+   * calls while one is under way join it. Throws `E_RELAY_AUTH` when the address belongs to somebody else.
+   */
+  ensure(): Promise<void>;
+  /** Stops serving, if it does. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** How to host. */
+export interface HostOptions {
+  /** Base URL of the default address. */
+  url: string;
+  token: string;
+  /** Starts the server; loaded lazily, since only one runner of a machine needs it. */
+  serve(): Promise<RelayServer>;
+  clock: Clock;
+  log: Log;
+}
+
+/** Creates the host; nothing is touched before `ensure`. */
+export function createRelayHost(options: HostOptions): RelayHost {
+  const { url, token, log } = options;
+  const http = new RelayHttpClient({ url, token });
+  let server: RelayServer | null = null;
+  let looking: Promise<void> | null = null;
+  let stopped = false;
+
+  const look = async () => {
+    if (stopped || server !== null) return;
+    const health = await http.health();
+    if (health.ok) {
+      const allowed = await http.listAgents({ status: "online" });
+      if (!allowed.ok && allowed.kind === "auth") throw foreign(url);
+      return;
+    }
+    if (health.kind === "auth" || health.kind === "rejected") throw foreign(url);
+    try {
+      server = await options.serve();
+    } catch (error) {
+      if (!(error instanceof RunnerError)) throw error;
+      // Another runner was faster, or still holds the file while it ends: it is asked again as a client.
+      if (error.code !== "E_RELAY_PORT" && error.code !== "E_STATE") throw error;
+      log.debug("not serving the relay", { reason: error.message });
+      return;
+    }
+    const own = server;
+    log.info("serving the relay", { url: own.url });
+    void own.finished.then((how) => {
+      if (server === own) server = null;
+      if (how === "yielded") log.info("the relay was handed over");
+    });
+    if (stopped) await own.stop();
+  };
+  return {
+    get serving() {
+      return server !== null;
+    },
+    ensure() {
+      looking ??= look().finally(() => looking = null);
+      return looking;
+    },
+    async stop() {
+      stopped = true;
+      await looking?.catch((error) => log.debug("relay host", { error: messageOf(error) }));
+      await server?.stop();
+    },
+  };
+}
+
+function foreign(url: string): RunnerError {
+  return new RunnerError("E_RELAY_AUTH", `${new URL(url).host} belongs to another user or service`, {
+    hint: "use --relay-url, or set relayPort in config.json",
+  });
+}

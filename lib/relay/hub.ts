@@ -1,0 +1,159 @@
+import type { Clock } from "../base/clock.ts";
+import { BUS_CLOSE } from "../protocol/frames.ts";
+import type { BusRole, Command, Message } from "../protocol/message.ts";
+
+/** Pushes a connection may owe an ack for. */
+const IN_FLIGHT = 256;
+/** A push that was not acked is sent again after this time. */
+const RESEND_MS = 30_000;
+/** A client that sends nothing, not even heartbeats, for so long is gone. */
+const SILENT_MS = 60_000;
+/** Most bytes that may wait for a client that does not read. */
+const SEND_BUFFER = 4 * 1024 * 1024;
+
+/** One registered socket. */
+export interface Connection {
+  readonly socket: WebSocket;
+  readonly agentId: string;
+  readonly componentId: string;
+  readonly instanceId: string;
+  readonly role: BusRole;
+  /** Pushed frames that were not acked, by frame id. */
+  readonly unacked: Map<string, { text: string; at: number }>;
+  /** Highest message id pushed on this connection. */
+  cursor: number;
+  heardAt: number;
+}
+
+/** Where the hub finds what an agent has not read. */
+export type UnreadSource = (agentId: string, sinceId: number, limit: number) => Message[];
+
+/** The registered sockets and what is pushed to them. */
+export class Hub {
+  readonly #clock: Clock;
+  readonly #unread: UnreadSource;
+  readonly #byAgent = new Map<string, Connection>();
+
+  constructor(clock: Clock, unread: UnreadSource) {
+    this.#clock = clock;
+    this.#unread = unread;
+  }
+
+  isConnected(agentId: string): boolean {
+    return this.#byAgent.has(agentId);
+  }
+
+  get connections(): Connection[] {
+    return [...this.#byAgent.values()];
+  }
+
+  /** Takes a registered socket in; an older one of the same agent is closed as replaced. */
+  attach(info: Pick<Connection, "socket" | "agentId" | "componentId" | "instanceId" | "role">): Connection {
+    const older = this.#byAgent.get(info.agentId);
+    const connection: Connection = { ...info, unacked: new Map(), cursor: 0, heardAt: this.#clock.mono() };
+    this.#byAgent.set(info.agentId, connection);
+    if (older !== undefined && older.socket !== info.socket) {
+      older.socket.close(BUS_CLOSE.replaced, "another instance registered");
+    }
+    return connection;
+  }
+
+  /** Forgets a socket; true when it was the agent's current one. */
+  detach(connection: Connection): boolean {
+    if (this.#byAgent.get(connection.agentId) !== connection) return false;
+    this.#byAgent.delete(connection.agentId);
+    return true;
+  }
+
+  /** Pushes what the agent has not read and did not get on this connection yet, within the in-flight bound. */
+  pump(agentId: string): void {
+    const connection = this.#byAgent.get(agentId);
+    if (connection === undefined) return;
+    const room = IN_FLIGHT - connection.unacked.size;
+    if (room <= 0) return;
+    for (const message of this.#unread(agentId, connection.cursor, room)) {
+      connection.cursor = Math.max(connection.cursor, message.id);
+      this.#pushMessage(connection, message);
+    }
+  }
+
+  /** Offers one message again, also when it was pushed before (its claim lapsed or was given back). */
+  offerAgain(agentId: string, message: Message): void {
+    const connection = this.#byAgent.get(agentId);
+    if (connection !== undefined && connection.cursor >= message.id) this.#pushMessage(connection, message);
+  }
+
+  #pushMessage(connection: Connection, message: Message): void {
+    const id = `evt-${message.id}`;
+    this.#push(connection, id, {
+      type: "event",
+      id,
+      payload: { seq: message.id, event: "message.new", data: message },
+    });
+  }
+
+  /** Pushes a command to whoever it names; false when nobody is there. */
+  pushCommand(command: Command): boolean {
+    const connection = this.connections.find((each) =>
+      each.agentId === command.target || each.componentId === command.target
+    );
+    if (connection === undefined) return false;
+    this.#push(connection, command.id, {
+      type: "command",
+      id: command.id,
+      payload: {
+        commandType: command.type,
+        target: command.target,
+        params: command.params,
+        commandId: command.id,
+        command,
+      },
+    });
+    return true;
+  }
+
+  #push(connection: Connection, id: string, frame: object): void {
+    const text = JSON.stringify(frame);
+    connection.unacked.set(id, { text, at: this.#clock.mono() });
+    this.send(connection.socket, text);
+  }
+
+  /** A frame came from the connection's peer. */
+  heard(connection: Connection): void {
+    connection.heardAt = this.#clock.mono();
+  }
+
+  /** A push arrived; there is room for the next. */
+  acked(connection: Connection, frameId: string): void {
+    if (connection.unacked.delete(frameId)) this.pump(connection.agentId);
+  }
+
+  /** Sends a frame unless the peer has stopped reading; such a peer is dropped. */
+  send(socket: WebSocket, text: string): void {
+    if (socket.readyState !== WebSocket.OPEN) return;
+    if (socket.bufferedAmount > SEND_BUFFER) return socket.close(BUS_CLOSE.tooSlow, "does not read");
+    socket.send(text);
+  }
+
+  /** Repeats pushes without ack and drops silent sockets. Called once a second. */
+  sweep(): void {
+    const now = this.#clock.mono();
+    for (const connection of this.#byAgent.values()) {
+      if (now - connection.heardAt > SILENT_MS) {
+        connection.socket.close(BUS_CLOSE.goingAway, "silent");
+        continue;
+      }
+      for (const push of connection.unacked.values()) {
+        if (now - push.at < RESEND_MS) continue;
+        push.at = now;
+        this.send(connection.socket, push.text);
+      }
+    }
+  }
+
+  /** Closes every socket. */
+  closeAll(): void {
+    for (const { socket } of this.#byAgent.values()) socket.close(BUS_CLOSE.goingAway, "the relay stops");
+    this.#byAgent.clear();
+  }
+}

@@ -1,0 +1,420 @@
+import { RunnerError } from "../base/errors.ts";
+import { parseTarget } from "../protocol/ids.ts";
+import type {
+  ClaimGrant,
+  Message,
+  Receipt,
+  SendInput,
+  SendResult,
+  StageReport,
+} from "../protocol/message.ts";
+import type { AgentDirectory } from "./agents.ts";
+import type { RelayDatabase } from "./database.ts";
+
+/** Undelivered mail is kept for so long. */
+const KEEP_MS = 7 * 86_400_000;
+const SIDE_STAGE_LIMIT = 400;
+/** Bytes of bodies in one page of unread messages. */
+const PAGE_BYTES = 2 * 1024 * 1024;
+
+interface MessageRow {
+  id: number;
+  from_agent: string;
+  to_target: string;
+  kind: string;
+  channel: string | null;
+  subject: string | null;
+  body: string;
+  thread_id: number | null;
+  reply_to: number | null;
+  claimable: number;
+  claimed_by: string | null;
+  claimed_instance: string | null;
+  claimed_at: number | null;
+  claim_expires_at: number | null;
+  reply_expected: number;
+  timing: "now" | "next" | "idle" | null;
+  payload: string | null;
+  meta: string | null;
+  idempotency_key: string | null;
+  created_at: number;
+  expires_at: number | null;
+  version: number;
+}
+
+/** Who asks for a claim. */
+export interface Claimant {
+  agentId: string;
+  instanceId?: string | undefined;
+}
+
+/** Messages, their recipients, claims and receipts. Methods that change something run inside a group commit. */
+export class MessageStore {
+  readonly #db: RelayDatabase;
+  readonly #agents: AgentDirectory;
+  readonly #leaseMs: number;
+
+  constructor(db: RelayDatabase, agents: AgentDirectory, leaseMs: number) {
+    this.#db = db;
+    this.#agents = agents;
+    this.#leaseMs = leaseMs;
+  }
+
+  /** Stores a message with the recipients of this moment. Throws `E_NO_RECIPIENT`, `E_UNPROCESSABLE`. */
+  send(input: SendInput, now: number): SendResult {
+    if (input.idempotencyKey !== undefined) {
+      const known = this.#db.get<{ id: number }>(
+        "SELECT id FROM message WHERE from_agent = ? AND idempotency_key = ?",
+        input.from,
+        input.idempotencyKey,
+      );
+      if (known) {
+        return { message: this.#need(known.id), duplicate: true, recipients: this.recipients(known.id) };
+      }
+    }
+    const target = parseTarget(input.to);
+    if (target === null) {
+      throw new RunnerError("E_UNPROCESSABLE", `"${input.to.slice(0, 80)}" is no target`, {
+        hint: "use an agent id, broadcast, label:X, tag:X or cap:X",
+      });
+    }
+    const parent = input.replyTo === undefined ? undefined : this.#row(input.replyTo);
+    if (input.replyTo !== undefined && parent === undefined) {
+      throw new RunnerError("E_UNPROCESSABLE", `message ${input.replyTo} to reply to is not here`);
+    }
+    const recipients = this.#agents.match(target, now, input.from);
+    // A reply to somebody who is no agent (a shell, a script) is kept in the thread, where it is waited for.
+    const intoThread = parent !== undefined && parent.from_agent === input.to && recipients.length === 0;
+    if (recipients.length === 0 && !intoThread && input.queue !== true) {
+      throw new RunnerError("E_NO_RECIPIENT", `nobody is there for "${input.to.slice(0, 80)}"`);
+    }
+    if (recipients.length === 0 && input.queue === true && target.kind === "agent") {
+      recipients.push(target.value);
+    }
+    const { id } = this.#db.run(
+      `INSERT INTO message (from_agent, to_target, kind, channel, subject, body, thread_id, reply_to, claimable,
+         reply_expected, timing, payload, meta, idempotency_key, created_at, expires_at, pending)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      input.from,
+      input.to,
+      input.kind ?? "chat",
+      input.channel ?? null,
+      input.subject ?? null,
+      input.body,
+      parent === undefined ? null : parent.thread_id ?? parent.id,
+      input.replyTo ?? null,
+      input.claimable === true ? 1 : 0,
+      input.replyExpected === true ? 1 : 0,
+      input.when ?? null,
+      input.payload === undefined ? null : JSON.stringify(input.payload),
+      input.meta === undefined ? null : JSON.stringify(input.meta),
+      input.idempotencyKey ?? null,
+      now,
+      now + Math.max(1_000, Math.min(input.ttlMs ?? KEEP_MS, 30 * 86_400_000)),
+      recipients.length === 0 && !intoThread ? 1 : 0,
+    );
+    for (const agentId of recipients) this.#addRecipient(id, agentId);
+    if (parent !== undefined) this.#touch(parent.id);
+    return { message: this.#need(id), duplicate: false, recipients };
+  }
+
+  #addRecipient(messageId: number, agentId: string): void {
+    this.#db.run("INSERT OR IGNORE INTO recipient (message_id, agent_id) VALUES (?, ?)", messageId, agentId);
+  }
+
+  /** Gives mail that waited for a first recipient to an agent that just came. */
+  adopt(agentId: string): void {
+    const waiting = this.#db.all<{ id: number; to_target: string; from_agent: string }>(
+      "SELECT id, to_target, from_agent FROM message WHERE pending = 1 ORDER BY id LIMIT 1000",
+    );
+    for (const { id, to_target, from_agent } of waiting) {
+      const target = parseTarget(to_target);
+      if (target === null || !this.#agents.matches(agentId, target, from_agent)) continue;
+      this.#addRecipient(id, agentId);
+      this.#db.run("UPDATE message SET pending = 0 WHERE id = ?", id);
+    }
+  }
+
+  /** Grants the lease of a claimable message to one agent. Throws `E_NOT_FOUND`, `E_CONFLICT`, `E_BAD_REQUEST`. */
+  claim(id: number, by: Claimant, now: number, renewal: boolean): ClaimGrant {
+    const row = this.#row(id);
+    if (row === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
+    if (row.claimable === 0) throw new RunnerError("E_BAD_REQUEST", `message ${id} is not claimable`);
+    const mine = this.#db.get<{ closed: number }>(
+      "SELECT closed FROM recipient WHERE message_id = ? AND agent_id = ?",
+      id,
+      by.agentId,
+    );
+    if (mine === undefined) throw new RunnerError("E_FORBIDDEN", `message ${id} is not for ${by.agentId}`);
+    const live = row.claimed_by !== null && (row.claim_expires_at ?? 0) > now;
+    // The same agent with a new instance takes its own claim over: registration has fenced the old instance.
+    const holder = row.claimed_by === by.agentId;
+    if (mine.closed === 1 || (live && !holder) || (renewal && row.claimed_by !== null && !holder)) {
+      throw new RunnerError("E_CONFLICT", `message ${id} is held by ${row.claimed_by ?? "another agent"}`);
+    }
+    this.#db.run(
+      "UPDATE message SET claimed_by = ?, claimed_instance = ?, claimed_at = ?, claim_expires_at = ? WHERE id = ?",
+      by.agentId,
+      by.instanceId ?? null,
+      holder && live ? row.claimed_at : now,
+      now + this.#leaseMs,
+      id,
+    );
+    return {
+      ok: true,
+      messageId: id,
+      claimedBy: by.agentId,
+      leaseMs: this.#leaseMs,
+      claimExpiresAt: now + this.#leaseMs,
+    };
+  }
+
+  /** Gives a claim back; returns true when the message is free again and has to be offered. */
+  release(id: number, by: Claimant): boolean {
+    const { changes } = this.#db.run(
+      "UPDATE message SET claimed_by = NULL, claimed_instance = NULL, claimed_at = NULL, claim_expires_at = NULL WHERE id = ? AND claimed_by = ?",
+      id,
+      by.agentId,
+    );
+    return changes > 0;
+  }
+
+  /** Ends claims whose lease ran out; returns their messages, to be offered again. */
+  expireClaims(now: number): number[] {
+    const lapsed = this.#db.all<{ id: number }>(
+      "SELECT id FROM message WHERE claim_expires_at <= ? AND claim_expires_at IS NOT NULL",
+      now,
+    );
+    for (const { id } of lapsed) {
+      this.#db.run(
+        "UPDATE message SET claimed_by = NULL, claimed_instance = NULL, claimed_at = NULL, claim_expires_at = NULL WHERE id = ?",
+        id,
+      );
+    }
+    return lapsed.map(({ id }) => id);
+  }
+
+  /**
+   * Marks a message read by an agent; work that was read is done and is not offered to anybody again. Throws
+   * `E_CONFLICT` when another agent holds the claim, `E_NOT_FOUND` when the message is gone.
+   */
+  read(id: number, agentId: string, now: number): void {
+    const row = this.#row(id);
+    if (row === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
+    const mine = this.#db.get<{ closed: number; read_at: number | null }>(
+      "SELECT closed, read_at FROM recipient WHERE message_id = ? AND agent_id = ?",
+      id,
+      agentId,
+    );
+    if (mine === undefined) throw new RunnerError("E_FORBIDDEN", `message ${id} is not for ${agentId}`);
+    if (mine.closed === 1) return;
+    if (row.claimable === 1) {
+      const live = row.claimed_by !== null && (row.claim_expires_at ?? 0) > now;
+      if (live && row.claimed_by !== agentId) {
+        throw new RunnerError("E_CONFLICT", `message ${id} is held by ${row.claimed_by}`);
+      }
+      this.#db.run("UPDATE recipient SET closed = 1 WHERE message_id = ?", id);
+      this.#db.run("UPDATE message SET claimed_by = ?, claim_expires_at = NULL WHERE id = ?", agentId, id);
+    }
+    this.#db.run(
+      "UPDATE recipient SET read_at = ?, closed = 1 WHERE message_id = ? AND agent_id = ?",
+      now,
+      id,
+      agentId,
+    );
+    this.#touch(id);
+  }
+
+  /** Closes mail that nobody took in time. */
+  expireMessages(now: number): void {
+    const expired = this.#db.all<{ id: number; agent_id: string }>(
+      `SELECT m.id, r.agent_id FROM message m JOIN recipient r ON r.message_id = m.id
+       WHERE m.expires_at <= ? AND r.closed = 0 LIMIT 1000`,
+      now,
+    );
+    for (const { id, agent_id } of expired) {
+      this.#db.run("UPDATE recipient SET closed = 1 WHERE message_id = ? AND agent_id = ?", id, agent_id);
+      this.report({ messageId: id, agentId: agent_id, stage: "expired", at: now });
+    }
+    this.#db.run("UPDATE message SET pending = 0 WHERE pending = 1 AND expires_at <= ?", now);
+  }
+
+  /** Adds a line to a receipt. Reports about messages that are not here are dropped. */
+  report(report: StageReport): void {
+    if (!this.exists(report.messageId)) return;
+    this.#db.run(
+      "INSERT INTO report (message_id, agent_id, stage, at, delivery_id, attempt, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      report.messageId,
+      report.agentId,
+      report.stage,
+      report.at,
+      report.deliveryId ?? null,
+      report.attempt ?? null,
+      report.evidence?.slice(0, SIDE_STAGE_LIMIT) ?? null,
+    );
+    this.#touch(report.messageId);
+  }
+
+  #touch(id: number): void {
+    this.#db.run("UPDATE message SET version = version + 1 WHERE id = ?", id);
+  }
+
+  /** True when the message is stored. */
+  exists(id: number): boolean {
+    return this.#db.get("SELECT 1 AS one FROM message WHERE id = ?", id) !== undefined;
+  }
+
+  /** A message, or undefined. */
+  one(id: number): Message | undefined {
+    const row = this.#row(id);
+    return row === undefined ? undefined : this.#message(row);
+  }
+
+  /** Agent ids the message was stored for. */
+  recipients(id: number): string[] {
+    return this.#db.all<{ agent_id: string }>(
+      "SELECT agent_id FROM recipient WHERE message_id = ? ORDER BY agent_id",
+      id,
+    ).map((row) => row.agent_id);
+  }
+
+  /** Recipients that still have to get the message. */
+  waiting(id: number): string[] {
+    return this.#db.all<{ agent_id: string }>(
+      "SELECT agent_id FROM recipient WHERE message_id = ? AND closed = 0",
+      id,
+    ).map((row) => row.agent_id);
+  }
+
+  /**
+   * Messages an agent has not read, by id above `sinceId`: at most `limit` and 2 MiB of bodies, but at least
+   * one. Work that another agent holds is left out.
+   */
+  unread(agentId: string, sinceId: number, limit: number, now: number): Message[] {
+    const rows = this.#db.all<MessageRow>(
+      `SELECT m.* FROM recipient r JOIN message m ON m.id = r.message_id
+       WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
+         AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ? OR m.claim_expires_at <= ?)
+       ORDER BY r.message_id LIMIT ?`,
+      agentId,
+      sinceId,
+      agentId,
+      now,
+      limit,
+    );
+    const page: Message[] = [];
+    let bytes = 0;
+    for (const row of rows) {
+      bytes += row.body.length;
+      if (page.length > 0 && bytes > PAGE_BYTES) break;
+      page.push(this.#message(row));
+    }
+    return page;
+  }
+
+  /** Id of the newest message. */
+  cursor(): number {
+    return this.#db.get<{ id: number | null }>("SELECT max(id) AS id FROM message")?.id ?? 0;
+  }
+
+  /** The messages of a thread, oldest first. */
+  thread(id: number): Message[] {
+    const row = this.#row(id);
+    if (row === undefined) return [];
+    const root = row.thread_id ?? row.id;
+    return this.#db.all<MessageRow>(
+      "SELECT * FROM message WHERE id = ? OR thread_id = ? ORDER BY id LIMIT 500",
+      root,
+      root,
+    ).map((each) => this.#message(each));
+  }
+
+  /** What happened to a message, or undefined when it is not here. */
+  receipt(id: number): Receipt | undefined {
+    const row = this.#row(id);
+    if (row === undefined) return undefined;
+    const reports = this.#db.all<
+      {
+        agent_id: string;
+        stage: string;
+        at: number;
+        delivery_id: string | null;
+        attempt: number | null;
+        evidence: string | null;
+      }
+    >("SELECT * FROM report WHERE message_id = ? ORDER BY id LIMIT 2000", id);
+    const recipients = this.#db.all<{ agent_id: string; read_at: number | null }>(
+      "SELECT agent_id, read_at FROM recipient WHERE message_id = ? ORDER BY agent_id",
+      id,
+    );
+    return {
+      message: this.#message(row),
+      version: row.version,
+      recipients: recipients.map(({ agent_id, read_at }) => ({
+        agentId: agent_id,
+        read: read_at !== null,
+        reports: reports.filter((each) => each.agent_id === agent_id).map((each) => ({
+          messageId: id,
+          agentId: agent_id,
+          stage: each.stage as StageReport["stage"],
+          at: each.at,
+          ...(each.delivery_id === null ? {} : { deliveryId: each.delivery_id }),
+          ...(each.attempt === null ? {} : { attempt: each.attempt }),
+          ...(each.evidence === null ? {} : { evidence: each.evidence }),
+        })),
+      })),
+      replies: this.#db.all<MessageRow>("SELECT * FROM message WHERE reply_to = ? ORDER BY id LIMIT 100", id)
+        .map((each) => this.#message(each)),
+    };
+  }
+
+  #row(id: number): MessageRow | undefined {
+    return this.#db.get<MessageRow>("SELECT * FROM message WHERE id = ?", id);
+  }
+
+  #need(id: number): Message {
+    const row = this.#row(id);
+    if (row === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
+    return this.#message(row);
+  }
+
+  #message(row: MessageRow): Message {
+    const readBy = this.#db.all<{ agent_id: string }>(
+      "SELECT agent_id FROM recipient WHERE message_id = ? AND read_at IS NOT NULL",
+      row.id,
+    ).map((each) => each.agent_id);
+    return {
+      id: row.id,
+      storeId: this.#db.storeId,
+      from: row.from_agent,
+      to: row.to_target,
+      kind: row.kind,
+      body: row.body,
+      claimable: row.claimable === 1,
+      createdAt: row.created_at,
+      recipients: this.recipients(row.id),
+      readBy,
+      ...optional("channel", row.channel),
+      ...optional("subject", row.subject),
+      ...optional("threadId", row.thread_id),
+      ...optional("replyTo", row.reply_to),
+      ...optional("claimedBy", row.claimed_by),
+      ...optional("claimedAt", row.claimed_at),
+      ...optional("claimExpiresAt", row.claim_expires_at),
+      ...(row.reply_expected === 1 ? { replyExpected: true } : {}),
+      ...optional("when", row.timing),
+      ...optional("payload", json(row.payload)),
+      ...optional("meta", json(row.meta)),
+      ...optional("expiresAt", row.expires_at),
+      ...optional("idempotencyKey", row.idempotency_key),
+    };
+  }
+}
+
+function optional<K extends string, V>(name: K, value: V | null): Partial<Record<K, V>> {
+  return value === null ? {} : { [name]: value } as Record<K, V>;
+}
+
+function json(text: string | null): Record<string, unknown> | null {
+  return text === null ? null : JSON.parse(text) as Record<string, unknown>;
+}

@@ -1,0 +1,74 @@
+import type { DatabaseSync } from "node:sqlite";
+import { RunnerError } from "../base/errors.ts";
+
+/** Version of the relay's schema. A newer one is never opened. */
+export const RELAY_SCHEMA = 1;
+
+const TABLES = `
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE message (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  from_agent TEXT NOT NULL, to_target TEXT NOT NULL, kind TEXT NOT NULL, channel TEXT, subject TEXT,
+  body TEXT NOT NULL, thread_id INTEGER, reply_to INTEGER,
+  claimable INTEGER NOT NULL, claimed_by TEXT, claimed_instance TEXT, claimed_at INTEGER, claim_expires_at INTEGER,
+  reply_expected INTEGER NOT NULL, timing TEXT, payload TEXT, meta TEXT, idempotency_key TEXT,
+  created_at INTEGER NOT NULL, expires_at INTEGER,
+  -- 1 while it waits for a first recipient (sent with queue).
+  pending INTEGER NOT NULL DEFAULT 0,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT;
+CREATE UNIQUE INDEX message_key ON message (from_agent, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX message_thread ON message (thread_id);
+CREATE INDEX message_reply ON message (reply_to) WHERE reply_to IS NOT NULL;
+CREATE INDEX message_claim ON message (claim_expires_at) WHERE claim_expires_at IS NOT NULL;
+CREATE INDEX message_expiry ON message (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX message_pending ON message (id) WHERE pending = 1;
+CREATE TABLE recipient (
+  message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+  agent_id TEXT NOT NULL,
+  read_at INTEGER,
+  -- 1 when it need not be delivered any more: read, done by another agent, or expired.
+  closed INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (message_id, agent_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recipient_unread ON recipient (agent_id, message_id) WHERE closed = 0;
+CREATE TABLE report (
+  id INTEGER PRIMARY KEY, message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+  agent_id TEXT NOT NULL, stage TEXT NOT NULL, at INTEGER NOT NULL,
+  delivery_id TEXT, attempt INTEGER, evidence TEXT
+) STRICT;
+CREATE INDEX report_message ON report (message_id, id);
+CREATE TABLE agent (
+  id TEXT PRIMARY KEY, component_id TEXT NOT NULL, role TEXT NOT NULL, label TEXT, machine TEXT NOT NULL,
+  tags TEXT NOT NULL, capabilities TEXT NOT NULL, status TEXT NOT NULL, ready INTEGER NOT NULL,
+  instance_id TEXT NOT NULL, epoch INTEGER NOT NULL, meta TEXT NOT NULL,
+  last_seen INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX agent_component ON agent (component_id);
+CREATE TABLE command (
+  id TEXT PRIMARY KEY, type TEXT NOT NULL, target TEXT NOT NULL, source TEXT, params TEXT NOT NULL,
+  status TEXT NOT NULL, result TEXT, error TEXT, correlation_id TEXT,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX command_open ON command (target) WHERE status IN ('pending', 'accepted', 'running');
+`;
+
+/**
+ * Brings a database to {@linkcode RELAY_SCHEMA}. Throws `E_STATE` for a newer one, which is left untouched: the
+ * caller then waits as a client for whoever understands it.
+ */
+export function prepareRelaySchema(db: DatabaseSync, path: string): void {
+  const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
+  if (version > RELAY_SCHEMA) {
+    throw new RunnerError("E_STATE", `relay database version ${version} is newer than this runner`, {
+      where: path,
+      hint: "update this runner, or use another AGENT_RELAY_HOME",
+    });
+  }
+  // One process only: two relays on one file would not see each other's agents.
+  db.exec(
+    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
+  );
+  if (version === RELAY_SCHEMA) return;
+  db.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${RELAY_SCHEMA}; COMMIT`);
+}

@@ -1,0 +1,252 @@
+import type { Clock } from "../base/clock.ts";
+import { messageOf, RunnerError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { CommandUpdatePayload, Registered, RegisterPayload, StatusPayload } from "../protocol/frames.ts";
+import type {
+  AgentStatus,
+  ClaimGrant,
+  Command,
+  Receipt,
+  SendInput,
+  SendResult,
+  StageReport,
+} from "../protocol/message.ts";
+import { AgentDirectory } from "./agents.ts";
+import { RelayAuth } from "./auth.ts";
+import { type CommandInput, CommandStore } from "./commands.ts";
+import { RelayDatabase } from "./database.ts";
+import { type Connection, Hub } from "./hub.ts";
+import { type Claimant, MessageStore } from "./messages.ts";
+
+const SWEEP_MS = 1_000;
+const HEARTBEAT_MS = 15_000;
+/** Long polls of one receipt at a time. */
+const WAITERS = 256;
+
+/** Something that happened, for `GET /api/events`. */
+export interface RelayEvent {
+  event: string;
+  data: unknown;
+}
+
+/** What the relay can do, whoever asks: the bus and the REST routes are two doors to it. */
+export class RelayService {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #db: RelayDatabase;
+  readonly agents: AgentDirectory;
+  readonly messages: MessageStore;
+  readonly commands: CommandStore;
+  readonly hub: Hub;
+  readonly auth: RelayAuth;
+  readonly #waiters = new Map<number, Set<() => void>>();
+  readonly #listeners = new Set<(event: RelayEvent) => void>();
+  #cancelSweep: () => void;
+  #stopped = false;
+
+  constructor(options: { dbPath: string; token: string | null; leaseMs: number; clock: Clock; log: Log }) {
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#db = new RelayDatabase(options.dbPath);
+    this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
+    this.messages = new MessageStore(this.#db, this.agents, options.leaseMs);
+    this.commands = new CommandStore(this.#db);
+    this.hub = new Hub(
+      this.#clock,
+      (agentId, sinceId, limit) => this.messages.unread(agentId, sinceId, limit, this.now),
+    );
+    this.auth = new RelayAuth({
+      token: options.token,
+      key: this.#db.tokenKey,
+      epochOf: (agentId) => this.agents.epoch(agentId),
+    });
+    this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
+  }
+
+  get storeId(): string {
+    return this.#db.storeId;
+  }
+
+  get now(): number {
+    return this.#clock.wall();
+  }
+
+  /** Registers a component; its unread mail is pushed once the caller attached its socket to the hub. */
+  async register(payload: RegisterPayload): Promise<Registered> {
+    const { agentId, epoch } = await this.#db.write(() => {
+      const registration = this.agents.register(payload, this.now);
+      this.messages.adopt(registration.agentId);
+      return registration;
+    });
+    this.#tell("agent.registered", { agentId });
+    return {
+      agentId,
+      componentId: payload.componentId,
+      instanceId: payload.instanceId,
+      epoch,
+      cursor: this.messages.cursor(),
+      heartbeatIntervalMs: HEARTBEAT_MS,
+      serverTime: this.now,
+      storeId: this.storeId,
+      agentToken: this.auth.agentToken(agentId, epoch),
+    };
+  }
+
+  /** Pushes everything that waits for a connection: unread mail and commands nobody took. */
+  welcome(connection: Connection): void {
+    this.hub.pump(connection.agentId);
+    const targets = [...new Set([connection.agentId, connection.componentId])];
+    for (const command of this.commands.pending(targets, this.now)) this.hub.pushCommand(command);
+  }
+
+  /** A connection is gone: its agent is not ready from this moment. */
+  async left(connection: Connection): Promise<void> {
+    if (!this.hub.detach(connection) || this.#stopped) return;
+    await this.#db.write(() => this.agents.seen(connection.agentId, this.now)).catch(() => {});
+    this.#tell("agent.disconnected", { agentId: connection.agentId });
+  }
+
+  async send(input: SendInput): Promise<SendResult> {
+    const result = await this.#db.write(() => this.messages.send(input, this.now));
+    if (!result.duplicate) {
+      for (const agentId of result.recipients) this.hub.pump(agentId);
+      if (input.replyTo !== undefined) this.#wake(input.replyTo);
+      this.#tell("message.new", result.message);
+    }
+    return result;
+  }
+
+  claim(id: number, by: Claimant, renewal: boolean): Promise<ClaimGrant> {
+    return this.#db.write(() => this.messages.claim(id, by, this.now, renewal));
+  }
+
+  async release(id: number, by: Claimant): Promise<void> {
+    const freed = await this.#db.write(() => this.messages.release(id, by));
+    if (freed) this.#offerAgain(id, by.agentId);
+  }
+
+  /** Marks messages read. Those that are gone count as read; a claim of another agent is `E_CONFLICT`. */
+  async read(ids: number[], agentId: string): Promise<void> {
+    const conflict = await this.#db.write(() => {
+      let refused: RunnerError | null = null;
+      for (const id of ids) {
+        try {
+          this.messages.read(id, agentId, this.now);
+        } catch (error) {
+          if (!(error instanceof RunnerError)) throw error;
+          if (error.code !== "E_NOT_FOUND") refused ??= error;
+        }
+      }
+      return refused;
+    });
+    for (const id of ids) this.#wake(id);
+    this.#tell("message.read", { ids, agentId });
+    if (conflict !== null) throw conflict;
+  }
+
+  async report(reports: StageReport[]): Promise<void> {
+    await this.#db.write(() => reports.forEach((report) => this.messages.report(report)));
+    for (const id of new Set(reports.map((report) => report.messageId))) this.#wake(id);
+    this.#tell("receipt", { reports });
+  }
+
+  async status(agentId: string, payload: StatusPayload): Promise<void> {
+    await this.#db.write(() => this.agents.status(agentId, payload, this.now));
+    this.#tell("agent.status", { agentId, ...payload });
+  }
+
+  async heartbeat(agentId: string, status?: AgentStatus): Promise<void> {
+    await this.#db.write(() => this.agents.seen(agentId, this.now, status));
+  }
+
+  patchAgent(agentId: string, change: Parameters<AgentDirectory["patch"]>[1]): Promise<boolean> {
+    return this.#db.write(() => this.agents.patch(agentId, change));
+  }
+
+  async removeAgent(agentId: string): Promise<boolean> {
+    const removed = await this.#db.write(() => this.agents.remove(agentId));
+    if (removed) this.#tell("agent.removed", { agentId });
+    return removed;
+  }
+
+  async createCommand(input: CommandInput): Promise<Command> {
+    const command = await this.#db.write(() => this.commands.create(input, this.now));
+    this.hub.pushCommand(command);
+    this.#tell("command", command);
+    return command;
+  }
+
+  async updateCommand(update: CommandUpdatePayload): Promise<Command> {
+    const command = await this.#db.write(() => this.commands.update(update, this.now));
+    this.#tell("command", command);
+    return command;
+  }
+
+  removeCommand(id: string): Promise<boolean> {
+    return this.#db.write(() => this.commands.remove(id));
+  }
+
+  /** The receipt, once its version is above `after` or `waitMs` has passed. */
+  async receipt(id: number, after: number, waitMs: number): Promise<Receipt | undefined> {
+    const now = this.messages.receipt(id);
+    if (now === undefined || now.version > after || waitMs <= 0 || this.#stopped) return now;
+    const waiters = this.#waiters.get(id) ?? new Set();
+    if (waiters.size >= WAITERS) throw new RunnerError("E_RATE", "too many callers wait for this receipt");
+    this.#waiters.set(id, waiters);
+    await new Promise<void>((resolve) => {
+      const finish = () => {
+        cancel();
+        waiters.delete(finish);
+        if (waiters.size === 0) this.#waiters.delete(id);
+        resolve();
+      };
+      const cancel = this.#clock.setTimer(waitMs, finish);
+      waiters.add(finish);
+    });
+    return this.#stopped ? now : this.messages.receipt(id);
+  }
+
+  /** Hears of everything that happens until the returned function is called. */
+  listen(listener: (event: RelayEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(event: string, data: unknown): void {
+    for (const listener of this.#listeners) listener({ event, data });
+  }
+
+  #wake(id: number): void {
+    for (const finish of [...this.#waiters.get(id) ?? []]) finish();
+  }
+
+  #offerAgain(id: number, except?: string): void {
+    const message = this.messages.one(id);
+    if (message === undefined) return;
+    for (const agentId of this.messages.waiting(id)) {
+      if (agentId !== except) this.hub.offerAgain(agentId, message);
+    }
+  }
+
+  #sweep(): void {
+    this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
+    this.hub.sweep();
+    void this.#db.write(() => {
+      this.messages.expireMessages(this.now);
+      this.commands.expire(this.now);
+      return this.messages.expireClaims(this.now);
+    }).then((lapsed) => lapsed.forEach((id) => this.#offerAgain(id)))
+      .catch((error) => this.#log.warn("the relay's sweep failed", { error: messageOf(error) }));
+  }
+
+  /** Ends everything: waiting callers are answered, sockets closed, the database is closed last. Idempotent. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#cancelSweep();
+    for (const waiters of [...this.#waiters.values()]) for (const finish of [...waiters]) finish();
+    this.#tell("relay.stopping", {});
+    this.hub.closeAll();
+    this.#db.close();
+  }
+}
