@@ -1,0 +1,63 @@
+import { findVerb, type FlagSpec, VERBS, type VerbSpec } from "./table.ts";
+import { VERSION } from "../base/version.ts";
+
+/** Returns the first screen: examples first, then every verb in one line. */
+export function overview(): string {
+  const verbs = VERBS.filter((verb) => !verb.hidden);
+  const width = Math.max(...verbs.map((verb) => usageOf(verb).length));
+  return [
+    `runner ${VERSION}: puts a coding agent on a message bus and proves what it was told`,
+    "",
+    "  runner demo                                   see a message delivered, nothing to install",
+    "  runner claude --label api                     Claude Code, reachable as label:api",
+    "  runner codex --headless --label ci            Codex without a terminal",
+    '  runner send label:api "Run the tests" --wait-reply',
+    "",
+    "Verbs:",
+    ...verbs.map((verb) => `  ${usageOf(verb).padEnd(width)}  ${verb.summary}`),
+    "",
+    '"runner help VERB" shows the options of a verb. Options for the agent itself go after --.',
+    "",
+  ].join("\n");
+}
+
+/** Returns the help of one verb. */
+export function helpOf(spec: VerbSpec): string {
+  const flags = spec.flags.filter((flag) => flag.hidden !== true);
+  const left = flags.map(flagUsage);
+  const width = Math.min(30, Math.max(...left.map((text) => text.length)));
+  const pass = spec.passThrough ? " [-- provider args]" : "";
+  return [
+    `runner ${usageOf(spec)} [options]${pass}`,
+    "",
+    `${spec.summary}.`,
+    "",
+    ...(spec.examples.length > 0 ? [...spec.examples.map((each) => `  ${each}`), ""] : []),
+    "Options:",
+    ...flags.map((flag, i) => {
+      const preset = flag.default === undefined ? "" : ` (default ${flag.default})`;
+      const choices = flag.kind === "choice" ? `: ${flag.choices.join(", ")}` : "";
+      return `  ${left[i]!.padEnd(width)}  ${flag.help}${choices}${preset}`;
+    }),
+    "",
+  ].join("\n");
+}
+
+function usageOf(verb: VerbSpec): string {
+  const positionals = verb.positionals.map(({ name, required }) => required ? `<${name}>` : `[${name}]`);
+  return [verb.name, ...positionals].join(" ");
+}
+
+function flagUsage(flag: FlagSpec): string {
+  const short = (flag.aliases ?? []).filter((alias) => alias.length === 1).map((alias) => `-${alias}, `).join(
+    "",
+  );
+  return `${short}--${flag.name}${flag.value === undefined ? "" : ` ${flag.value}`}`;
+}
+
+/** Returns the help text for a word, or undefined when it names nothing. */
+export function helpFor(word: string | undefined): string | undefined {
+  if (word === undefined) return overview();
+  const spec = findVerb(word);
+  return spec === undefined || spec.hidden ? undefined : helpOf(spec);
+}

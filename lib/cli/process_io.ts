@@ -1,0 +1,36 @@
+import { readAllCapped } from "../base/bytes.ts";
+import { RunnerError } from "../base/errors.ts";
+import type { Io } from "./contract.ts";
+
+const STDIN_LIMIT = 1024 * 1024;
+
+/** The real terminal, environment and working directory. */
+export function processIo(): Io {
+  const env = Deno.env.toObject();
+  const outIsTerminal = Deno.stdout.isTerminal();
+  const errIsTerminal = Deno.stderr.isTerminal();
+  return {
+    out: (text) => writeAll(Deno.stdout, text),
+    err: (text) => writeAll(Deno.stderr, text),
+    outIsTerminal,
+    errIsTerminal,
+    color: outIsTerminal && (env.NO_COLOR ?? "") === "",
+    env,
+    cwd: Deno.cwd(),
+    async readStdin() {
+      const body = await readAllCapped(Deno.stdin.readable, { maxBytes: STDIN_LIMIT });
+      if (!body.ok) throw new RunnerError("E_USAGE", "standard input is larger than 1 MiB");
+      return new TextDecoder().decode(body.bytes);
+    },
+  };
+}
+
+/** A closed pipe (`| head`) is the reader's choice, not an error. */
+function writeAll(sink: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  try {
+    for (let at = 0; at < bytes.length;) at += sink.writeSync(bytes.subarray(at));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}

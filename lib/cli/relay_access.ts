@@ -1,0 +1,111 @@
+import { RelayHttpClient } from "agent-relay-sdk";
+import { RunnerError, shown } from "../base/errors.ts";
+import { nearMisses } from "../base/suggest.ts";
+import { resolveRelay } from "../config/resolve.ts";
+import { readTokenFile } from "../config/token.ts";
+import type { CallFailure, CallResult } from "../sdk/contract.ts";
+import type { AgentCard } from "../protocol/message.ts";
+import type { Invocation, Io } from "./contract.ts";
+
+/** A relay to talk to, as the flags, the environment and the files say. */
+export interface RelayAccess {
+  url: string;
+  http: RelayHttpClient;
+}
+
+/** Finds the relay and its token. Nothing is asked of it yet. */
+export async function openRelay(invocation: Invocation, io: Io): Promise<RelayAccess> {
+  const { paths, relay, port } = await resolveRelay({
+    flags: invocation.flags,
+    env: io.env,
+    cwd: io.cwd,
+    readStdin: () => io.readStdin(),
+  });
+  const url = relay.url.value ?? `http://127.0.0.1:${port}`;
+  let token = relay.token.value;
+  if (token === null && /^\w+:\/\/(127\.|localhost[:/]|\[::1\])/.test(`${url}/`)) {
+    try {
+      token = await readTokenFile(paths.relayTokenFile);
+    } catch (error) {
+      // No relay of this home ever ran; one without a token may still answer.
+      if (!(error instanceof RunnerError) || !/not found/.test(error.message)) throw error;
+    }
+  }
+  return { url, http: new RelayHttpClient({ url, token }) };
+}
+
+/** Returns a call's value, or throws its failure in the form people get. */
+export function valueOf<T>(result: CallResult<T>, url: string): T {
+  if (result.ok) return result.value;
+  throw relayError(result, url);
+}
+
+/** Turns a failed call into the error people get. */
+export function relayError(failure: CallFailure, url: string): RunnerError {
+  const where = shown(url, 200);
+  switch (failure.kind) {
+    case "auth":
+      return new RunnerError("E_RELAY_AUTH", "the relay refuses the token", {
+        where,
+        hint: "use --token-file, or the AGENT_RELAY_HOME of the relay's owner",
+      });
+    case "unavailable":
+      return new RunnerError("E_RELAY_UNREACHABLE", `no relay answers: ${shown(failure.message)}`, {
+        where,
+        hint: `start an agent ("runner claude") or "runner relay", or say --relay-url`,
+      });
+    case "unknown":
+      return new RunnerError(
+        "E_RELAY_REPLY",
+        `the relay's answer makes no sense: ${shown(failure.message)}`,
+        {
+          where,
+          hint: "is this the address of an agent relay?",
+        },
+      );
+    case "rejected": {
+      const code = failure.code === "E_NOT_FOUND"
+        ? "E_NOT_FOUND"
+        : failure.code === "E_UNPROCESSABLE"
+        ? "E_TARGET"
+        : "E_RELAY_REFUSED";
+      return new RunnerError(code, shown(failure.message, 200));
+    }
+  }
+}
+
+/** The error for a target that means nobody, with what the person may have meant. */
+export function noRecipient(target: string, candidates: readonly string[], hint?: string): RunnerError {
+  const near = nearMisses(target, candidates);
+  const there = [...new Set(candidates)].filter((each) => /^label:/.test(each) || !each.includes(":")).slice(
+    0,
+    5,
+  );
+  const known = near.length > 0
+    ? `did you mean ${near.join(" or ")}?`
+    : there.length > 0
+    ? `there are ${there.join(", ")}`
+    : "no agent is on the bus";
+  return new RunnerError("E_NO_RECIPIENT", `nobody is there for "${shown(target)}"`, {
+    hint: hint === undefined ? known : `${known}; ${hint}`,
+  });
+}
+
+/** The one agent a person means by its id, runner id or `label:X`. Throws `E_NO_RECIPIENT`, `E_TARGET`. */
+export async function oneAgent(access: RelayAccess, target: string): Promise<AgentCard> {
+  const agents = valueOf(await access.http.listAgents(), access.url);
+  const found = agents.filter((agent) =>
+    agent.id === target || agent.componentId === target ||
+    (agent.label !== undefined && `label:${agent.label}` === target)
+  );
+  if (found.length === 1) return found[0]!;
+  if (found.length > 1) {
+    throw new RunnerError("E_TARGET", `"${shown(target)}" means ${found.length} agents`, {
+      hint: `use one of ${found.map((agent) => agent.id).join(", ")}`,
+    });
+  }
+  throw noRecipient(
+    target,
+    agents.flatMap((agent) => [agent.id, ...(agent.label === undefined ? [] : [`label:${agent.label}`])]),
+  );
+}

@@ -1,0 +1,103 @@
+import { resolve } from "@std/path";
+import { RelayHttpClient } from "agent-relay-sdk";
+import { delay, systemClock } from "../../base/clock.ts";
+import { RunnerError } from "../../base/errors.ts";
+import { createLogger, humanLine } from "../../base/logger.ts";
+import { ensurePrivateDir } from "../../base/private_file.ts";
+import { createRedactor } from "../../base/redact.ts";
+import { VERSION } from "../../base/version.ts";
+import { loadConfigFiles } from "../../config/load.ts";
+import { resolvePaths } from "../../config/paths.ts";
+import { DEFAULT_RELAY_PORT } from "../../config/relay_url.ts";
+import { ownRelayToken, readTokenFile } from "../../config/token.ts";
+import type { RelayServer } from "../../relay/contract.ts";
+import { serveRelay } from "../../relay/serve.ts";
+import type { Verb } from "../contract.ts";
+import { durationFlag } from "./run.ts";
+
+const LEASE_MS = 60_000;
+/** How long an embedded relay may take to hand the port over. */
+const YIELD_MS = 3_000;
+
+/** Serves the relay by itself until SIGTERM, SIGINT or SIGHUP. */
+export const run: Verb = async ({ flags }, io) => {
+  const text = (name: string) => typeof flags[name] === "string" ? flags[name] : undefined;
+  const paths = resolvePaths(io.env);
+  const { config } = await loadConfigFiles(paths, null, io.env);
+  const hostname = text("host") ?? "127.0.0.1";
+  const port = Number(text("port") ?? config.relayPort ?? DEFAULT_RELAY_PORT);
+  const tokenFile = text("token-file");
+  ensurePrivateDir(paths.home);
+  const token = flags["no-auth"] === true
+    ? null
+    : tokenFile !== undefined
+    ? await readTokenFile(resolve(io.cwd, tokenFile))
+    : await ownRelayToken(paths.relayTokenFile);
+  const redactor = createRedactor();
+  redactor.add(token);
+  const log = createLogger({
+    level: "info",
+    clock: systemClock,
+    redactor,
+    sinks: [(line) => io.err(humanLine(line))],
+  });
+  const stop = Promise.withResolvers<void>();
+  const onSignal = () => stop.resolve();
+  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
+  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
+  try {
+    const serve = () =>
+      serveRelay({
+        hostname,
+        port,
+        dbPath: resolve(io.cwd, text("db") ?? paths.relayDb),
+        token,
+        embedded: false,
+        version: VERSION,
+        leaseMs: durationFlag(flags["claim-lease"], LEASE_MS),
+        clock: systemClock,
+        log,
+      });
+    const server = await serveOrTakeOver(serve, port, token);
+    io.out(
+      flags.json === true
+        ? JSON.stringify({ url: server.url, port: server.port, storeId: server.storeId, pid: Deno.pid }) +
+          "\n"
+        : `relay: ${server.url} (store ${server.storeId})\n`,
+    );
+    await stop.promise;
+    await server.stop();
+    return 0;
+  } finally {
+    for (const signal of signals) Deno.removeSignalListener(signal, onSignal);
+  }
+};
+
+/** Serves; when a runner serves an embedded relay on the port, asks it to yield and takes its place. */
+async function serveOrTakeOver(
+  serve: () => Promise<RelayServer>,
+  port: number,
+  token: string | null,
+): Promise<RelayServer> {
+  try {
+    return await serve();
+  } catch (error) {
+    if (!(error instanceof RunnerError) || (error.code !== "E_RELAY_PORT" && error.code !== "E_STATE")) {
+      throw error;
+    }
+    const http = new RelayHttpClient({ url: `http://127.0.0.1:${port}`, token });
+    const health = await http.health();
+    if (!health.ok || !health.value.embedded) throw error;
+    const yielded = await http.yieldRelay();
+    if (!yielded.ok) throw error;
+    const deadline = systemClock.mono() + YIELD_MS;
+    for (;;) {
+      try {
+        return await serve();
+      } catch (again) {
+        if (systemClock.mono() > deadline) throw again;
+        await delay(systemClock, 25);
+      }
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import { parseDuration } from "../../base/duration.ts";
+import { join } from "@std/path";
+import { systemClock } from "../../base/clock.ts";
+import { messageOf, RunnerError } from "../../base/errors.ts";
+import type { LogLevel } from "../../base/log.ts";
+import { createLogger, humanLine, type LogSink } from "../../base/logger.ts";
+import { createRedactor, looksSecret } from "../../base/redact.ts";
+import { resolveRun } from "../../config/resolve.ts";
+import { stableAgentId } from "../../config/identity.ts";
+import type { ExitOutcome } from "../../runner/core/types.ts";
+import type { Verb } from "../contract.ts";
+import { exitCodeOf, exitCodeOfSignal } from "../exit_codes.ts";
+import { openLogFile } from "../run/log_file.ts";
+import { startSession } from "../run/session.ts";
+import { trapSignals } from "../run/signals.ts";
+
+/** Runs a provider on the bus until it is told to stop. */
+export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
+  const provider = positionals[0]!;
+  const settings = await resolveRun(provider, providerArgs, {
+    flags,
+    env: io.env,
+    cwd: io.cwd,
+    readStdin: () => io.readStdin(),
+  });
+  if (!settings.headless) {
+    throw new RunnerError("E_USAGE", `${provider} in the terminal is not part of this version`, {
+      hint: "use --headless",
+    });
+  }
+  const redactor = createRedactor();
+  redactor.add(settings.relay.token.value);
+  for (const values of [io.env, settings.providerSettings.env.value]) {
+    for (const [name, value] of Object.entries(values)) if (looksSecret(name)) redactor.add(value);
+  }
+  const level = typeof flags["log-level"] === "string" ? flags["log-level"] as LogLevel : "info";
+  const toTerminal: LogSink = (line) => {
+    if (io.errIsTerminal || line.level === "warn" || line.level === "error") io.err(humanLine(line));
+  };
+  const name = settings.agentId.value ??
+    stableAgentId({
+      host: Deno.hostname(),
+      provider,
+      label: settings.label.value,
+      cwd: settings.cwd.value,
+    });
+  const logFile = openLogFile(join(settings.paths.logsDir, `${name}.log`));
+  const log = createLogger({ level, clock: systemClock, redactor, sinks: [toTerminal, logFile.sink] });
+  // Before the first child exists: a signal at any time finds a handler (R-11).
+  const signals = trapSignals(settings.headless);
+  try {
+    const session = await startSession(settings, {
+      clock: systemClock,
+      random: Math.random,
+      log,
+      redactor,
+      env: io.env,
+      output: (text) => io.out(redactor.redact(text)),
+      remoteLifecycle: flags["no-remote-lifecycle"] !== true,
+    });
+    signals.connect((signal) => session.signal(signal));
+    log.info("agent is starting", {
+      agentId: session.agentId,
+      relay: session.relayUrl,
+      approval: settings.approval.value,
+      log: session.logFile,
+    });
+    if (settings.approval.value === "open") {
+      log.warn("approval mode open: the agent may do everything without asking");
+    }
+    const outcome = await session.ended;
+    log.info("run ended", { cause: outcome.cause.kind });
+    return exitCode(outcome, signals.crashed);
+  } catch (error) {
+    log.debug("run failed", { error: messageOf(error) });
+    throw error;
+  } finally {
+    signals.dispose();
+    logFile.close();
+  }
+};
+
+function exitCode(outcome: ExitOutcome, crashed: unknown): number {
+  if (crashed !== undefined) throw crashed;
+  const { cause } = outcome;
+  switch (cause.kind) {
+    case "drained":
+    case "command":
+      return 0;
+    case "signal":
+      return exitCodeOfSignal(cause.signal);
+    case "error":
+      throw new RunnerError(cause.code, cause.message);
+    case "provider":
+      return cause.status.signal === null ? cause.status.code : exitCodeOf("E_PROVIDER_EXIT");
+  }
+}
+
+/** Milliseconds of a duration flag that the table has checked. */
+export function durationFlag(value: string | true | undefined, preset: number): number {
+  return typeof value === "string" ? parseDuration(value)! : preset;
+}

@@ -1,0 +1,225 @@
+import { resolve } from "@std/path";
+import { RunnerError, shown } from "../base/errors.ts";
+import { parseDuration } from "../base/duration.ts";
+import { IDENTIFIER } from "../protocol/ids.ts";
+import type { ApprovalMode } from "../providers/contract.ts";
+import type { Paths, ProviderSettings, RelaySettings, RunSettings, Setting } from "./contract.ts";
+import { type ConfigFiles, loadConfigFiles } from "./load.ts";
+import { resolvePaths } from "./paths.ts";
+import { checkRelayUrl, DEFAULT_RELAY_PORT } from "./relay_url.ts";
+import { checkGivenToken, readTokenFile } from "./token.ts";
+
+/** What a person typed and the process was given. */
+export interface ConfigInput {
+  flags: Readonly<Record<string, string | true>>;
+  env: Readonly<Record<string, string>>;
+  cwd: string;
+  readStdin(): Promise<string>;
+}
+
+const DEFAULT_CAPABILITIES = ["chat", "code", "review"];
+const LIFECYCLE_CAPABILITIES = [
+  "lifecycle.shutdown.hard",
+  "lifecycle.restart.hard",
+  "lifecycle.status.semantic",
+  "lifecycle.heartbeat",
+  "lifecycle.reconnect.transport",
+  "commands.lifecycle",
+  "capabilities.report",
+];
+const DRAIN_MS = 20_000;
+/** GitHub kills a cancelled job 10 s after its SIGINT. */
+const GITHUB_DRAIN_MS = 6_000;
+const SHUTDOWN_MS = 10_000;
+
+/** First that is there: flag, environment, file, default. */
+function choose<T>(...candidates: (Setting<T> | null)[]): Setting<T> {
+  return candidates.find((each) => each !== null)!;
+}
+
+function setting<T>(source: Setting<T>["source"], value: T | undefined, where: string): Setting<T> | null {
+  return value === undefined ? null : { value, source, where };
+}
+
+/** How to reach the relay, for every verb that talks to one. */
+export async function resolveRelay(
+  input: ConfigInput,
+): Promise<{ paths: Paths; relay: RelaySettings; port: number }> {
+  const paths = resolvePaths(input.env);
+  const files = await loadConfigFiles(paths, null, input.env);
+  return {
+    paths,
+    relay: await relaySettings(input, files),
+    port: files.config.relayPort ?? DEFAULT_RELAY_PORT,
+  };
+}
+
+async function relaySettings(input: ConfigInput, files: ConfigFiles): Promise<RelaySettings> {
+  const { flags, env } = input;
+  const url = choose<string | null>(
+    setting("flag", textFlag(flags["relay-url"]), "--relay-url"),
+    setting("environment", nonEmpty(env.AGENT_RELAY_URL), "AGENT_RELAY_URL"),
+    setting("file", files.config.relayUrl, "config.json relayUrl"),
+    { value: null, source: "default" },
+  );
+  if (url.value !== null) {
+    url.value = checkRelayUrl(url.value, {
+      insecure: flags["insecure-relay"] === true,
+      where: url.where ?? "",
+    });
+  }
+  const tokenFile = textFlag(flags["token-file"]);
+  if (tokenFile !== undefined && flags["token-stdin"] === true) {
+    throw new RunnerError("E_FLAG", "--token-file and --token-stdin exclude each other");
+  }
+  const token = tokenFile !== undefined
+    ? setting("flag", await readTokenFile(resolve(input.cwd, tokenFile)), "--token-file")
+    : flags["token-stdin"] === true
+    ? setting("flag", checkGivenToken(await input.readStdin(), "--token-stdin"), "--token-stdin")
+    : nonEmpty(env.AGENT_RELAY_TOKEN) !== undefined
+    ? setting(
+      "environment",
+      checkGivenToken(env.AGENT_RELAY_TOKEN!, "AGENT_RELAY_TOKEN"),
+      "AGENT_RELAY_TOKEN",
+    )
+    : setting("file", files.config.token, "config.json token");
+  return { url, token: token ?? { value: null, source: "default" } };
+}
+
+/** Everything a run needs. Nothing is started, nothing is written. */
+export async function resolveRun(
+  provider: string,
+  providerArgs: readonly string[],
+  input: ConfigInput,
+): Promise<RunSettings & { port: number }> {
+  const { flags, env } = input;
+  const paths = resolvePaths(env);
+  const files = await loadConfigFiles(paths, provider, env);
+  const relay = await relaySettings(input, files);
+  const providerSettings = settingsOf(provider, files);
+  const cwd = await workingDirectory(input, files);
+  const label = choose<string | null>(
+    setting("flag", textFlag(flags.label), "--label"),
+    setting("environment", identifier(env.AGENT_RELAY_LABEL, "AGENT_RELAY_LABEL"), "AGENT_RELAY_LABEL"),
+    { value: null, source: "default" },
+  );
+  const headless = flags.headless === true || provider === "echo";
+  const approval = choose<ApprovalMode>(
+    setting("flag", textFlag(flags.approval) as ApprovalMode | undefined, "--approval"),
+    providerSettings.defaultApprovalMode,
+  );
+  const drain = textFlag(flags["drain-timeout"]);
+  const github = headless && env.GITHUB_ACTIONS === "true";
+  const prompt = textFlag(flags.prompt) ?? null;
+  if (prompt?.trim() === "") throw new RunnerError("E_PROMPT", "empty prompt");
+  return {
+    paths,
+    relay,
+    port: files.config.relayPort ?? DEFAULT_RELAY_PORT,
+    provider,
+    providerSettings,
+    approval,
+    cwd,
+    label,
+    agentId: choose<string | null>(setting("flag", textFlag(flags["agent-id"]), "--agent-id"), {
+      value: null,
+      source: "default",
+    }),
+    tags: unique([
+      provider,
+      ...words(env.AGENT_RELAY_TAGS, "AGENT_RELAY_TAGS"),
+      ...providerSettings.defaultTags.value,
+      ...(headless ? ["headless"] : []),
+    ]),
+    capabilities: unique([
+      ...providerSettings.defaultCapabilities.value,
+      ...words(env.AGENT_RELAY_CAPS, "AGENT_RELAY_CAPS"),
+      ...LIFECYCLE_CAPABILITIES,
+    ]),
+    headless,
+    prompt,
+    providerArgs: [...providerArgs],
+    drainTimeoutMs: choose(
+      setting("flag", drain === undefined ? undefined : parseDuration(drain)!, "--drain-timeout"),
+      { value: github ? GITHUB_DRAIN_MS : DRAIN_MS, source: "default" },
+    ),
+  };
+}
+
+function settingsOf(provider: string, files: ConfigFiles): ProviderSettings {
+  const { provider: file, providerFile } = files;
+  const from = <T>(key: string, value: T | undefined, preset: T): Setting<T> =>
+    value === undefined
+      ? { value: preset, source: "default" }
+      : { value, source: "file", where: `${providerFile} ${key}` };
+  return {
+    command: from("command", file.command, provider),
+    defaultArgs: from("defaultArgs", file.defaultArgs, []),
+    env: from("env", file.env, {}),
+    passEnv: from("passEnv", file.passEnv, []),
+    pluginDirs: from("pluginDirs", file.pluginDirs, []),
+    defaultCapabilities: from("defaultCapabilities", file.defaultCapabilities, DEFAULT_CAPABILITIES),
+    defaultApprovalMode: from<ApprovalMode>("defaultApprovalMode", file.defaultApprovalMode, "guarded"),
+    defaultTags: from("defaultTags", file.defaultTags, []),
+    tmuxPrefix: from("headless.tmuxPrefix", file.headless?.tmuxPrefix, `${provider}-relay`),
+    shutdownTimeoutMs: from("headless.shutdownTimeoutMs", file.headless?.shutdownTimeoutMs, SHUTDOWN_MS),
+    allowUnsafeEnv: from("allowUnsafeEnv", file.allowUnsafeEnv, false),
+  };
+}
+
+async function workingDirectory(input: ConfigInput, files: ConfigFiles): Promise<Setting<string>> {
+  const given = choose(
+    setting("flag", textFlag(input.flags.cwd), "--cwd"),
+    setting("file", files.config.defaultCwd, "config.json defaultCwd"),
+    { value: input.cwd, source: "default" },
+  );
+  const path = resolve(input.cwd, given.value);
+  const bad = (what: string) =>
+    new RunnerError("E_CWD", `working directory "${shown(given.value)}" ${what}`, {
+      ...(given.where === undefined ? {} : { where: given.where }),
+    });
+  try {
+    const info = await Deno.stat(path);
+    if (!info.isDirectory) throw bad("is not a directory");
+    const real = await Deno.realPath(path);
+    // Reading an entry needs the x permission that a child needs to start there.
+    await Deno.stat(resolve(real, "."));
+    for await (const _ of Deno.readDir(real)) break;
+    return { ...given, value: real };
+  } catch (error) {
+    if (error instanceof RunnerError) throw error;
+    if (error instanceof Deno.errors.NotFound) throw bad("does not exist");
+    throw bad("is not accessible");
+  }
+}
+
+function textFlag(value: string | true | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function nonEmpty(value: string | undefined): string | undefined {
+  return value === undefined || value === "" ? undefined : value;
+}
+
+function identifier(value: string | undefined, where: string): string | undefined {
+  if (value === undefined || value === "") return undefined;
+  if (!IDENTIFIER.test(value)) throw badName(value, where);
+  return value;
+}
+
+function words(value: string | undefined, where: string): string[] {
+  return (value ?? "").split(",").map((word) => word.trim()).filter((word) => word !== "").map((word) => {
+    if (!IDENTIFIER.test(word)) throw badName(word, where);
+    return word;
+  });
+}
+
+function badName(value: string, where: string): RunnerError {
+  return new RunnerError("E_NAME", `"${shown(value)}" has characters outside A-Za-z0-9._-, or over 64`, {
+    where,
+  });
+}
+
+function unique(values: string[]): string[] {
+  return [...new Set(values)];
+}

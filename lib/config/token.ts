@@ -1,0 +1,43 @@
+import { RunnerError, shown } from "../base/errors.ts";
+import { readPrivateFile, writeFileOnce } from "../base/private_file.ts";
+import { randomToken } from "../base/secret.ts";
+
+const TOKEN_LIMIT = 4 * 1024;
+
+/** Reads a token from a file that only its owner can read. Throws `E_TOKEN_FILE`. */
+export async function readTokenFile(path: string): Promise<string> {
+  const fail = (what: string, hint?: string) =>
+    new RunnerError("E_TOKEN_FILE", `token file ${what}`, {
+      where: shown(path, 300),
+      ...(hint === undefined ? {} : { hint }),
+    });
+  const file = await readPrivateFile(path, { maxBytes: TOKEN_LIMIT, secret: true });
+  if (!file.ok) {
+    throw fail(
+      file.kind === "missing" ? "not found" : `is ${file.problem}`,
+      file.kind === "perm" ? `run chmod 600 ${shown(path, 300)}` : undefined,
+    );
+  }
+  return checkToken(file.text, (what) => fail(what));
+}
+
+/** Checks a token that came from standard input or a variable. Throws `E_TOKEN_FILE`. */
+export function checkGivenToken(text: string, where: string): string {
+  return checkToken(text, (what) => new RunnerError("E_TOKEN_FILE", `token ${what}`, { where }));
+}
+
+function checkToken(text: string, fail: (what: string) => RunnerError): string {
+  const token = text.replace(/\r?\n$/, "");
+  if (token === "") throw fail("is empty");
+  if (token.length > TOKEN_LIMIT) throw fail("is larger than 4 KiB");
+  // It travels in a header.
+  if (!/^[\x21-\x7e]+$/.test(token)) throw fail("has characters that a header cannot carry");
+  return token;
+}
+
+/** Returns the token of this home's own relay; makes it when it is not there yet, safe against a race. */
+export async function ownRelayToken(path: string): Promise<string> {
+  const existing = await readPrivateFile(path, { maxBytes: TOKEN_LIMIT, secret: true });
+  if (!existing.ok && existing.kind === "missing") writeFileOnce(path, randomToken() + "\n");
+  return await readTokenFile(path);
+}

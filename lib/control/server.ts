@@ -1,0 +1,229 @@
+import { join } from "@std/path";
+import { delay, TIMED_OUT, withDeadline } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
+import { messageOf, RunnerError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { writeFileAtomic } from "../base/private_file.ts";
+import { randomToken, sameSecret } from "../base/secret.ts";
+import { readAllCapped } from "../base/bytes.ts";
+import { decodeJson, isRecord } from "../protocol/codec.ts";
+import { httpStatusOf } from "../protocol/http_status.ts";
+import type { ControlEvents, ControlScope } from "./contract.ts";
+
+const STATUS_BODY = 8 * 1024;
+const HOOK_BODY = 1024 * 1024;
+const BODY_MS = 2_000;
+const BURST = 50;
+const PER_SECOND = 20;
+const STATUSES = new Set(["idle", "busy", "offline", "error"]);
+const URL_LIMIT = 2_048;
+
+/** A running control server. */
+export interface ControlServer {
+  readonly url: string;
+  /** File that tells the agent's side where the server is; holds the hook token only. */
+  readonly controlFile: string;
+  /** Tokens by scope; registered with the redactor by the caller. */
+  readonly tokens: Readonly<Record<ControlScope, string>>;
+  /** Stops and removes both files. Idempotent, at most a second. */
+  stop(): Promise<void>;
+}
+
+/** How to serve. */
+export interface ControlOptions {
+  /** Private 0700 directory for `control.json` (hook scope) and `admin.json` (admin scope). */
+  dir: string;
+  agentId: string;
+  events: ControlEvents;
+  /** Answer of `GET /status`. */
+  view(): unknown;
+  clock: Clock;
+  log: Log;
+}
+
+/**
+ * Serves the agent's door to its runner on 127.0.0.1, a random port. Every request needs a token of the right
+ * scope; anything a web page could send (Origin, Sec-Fetch, a foreign Host) is refused before the token is read.
+ */
+export function serveControl(options: ControlOptions): ControlServer {
+  const { dir, events, clock, log } = options;
+  const tokens = { hook: randomToken(), admin: randomToken() };
+  const abort = new AbortController();
+  let port = 0;
+  const bucket = { tokens: BURST, at: clock.mono() };
+
+  const allowed = () => {
+    const now = clock.mono();
+    bucket.tokens = Math.min(BURST, bucket.tokens + ((now - bucket.at) / 1000) * PER_SECOND);
+    bucket.at = now;
+    if (bucket.tokens < 1) return false;
+    bucket.tokens--;
+    return true;
+  };
+  const scopeOf = (request: Request): ControlScope | null => {
+    const given = /^Bearer (.+)$/.exec(request.headers.get("authorization") ?? "")?.[1];
+    if (given === undefined) return null;
+    // Both are compared always, so that the time says nothing about which one was near.
+    const admin = sameSecret(given, tokens.admin);
+    const hook = sameSecret(given, tokens.hook);
+    return admin ? "admin" : hook ? "hook" : null;
+  };
+
+  const route = async (request: Request, url: URL, scope: ControlScope): Promise<unknown> => {
+    const need = (wanted: ControlScope) => {
+      if (scope !== wanted) throw new RunnerError("E_FORBIDDEN", "unauthorized");
+    };
+    const call = `${request.method} ${url.pathname}`;
+    switch (call) {
+      case "GET /health":
+        return { ok: true, service: "agent-relay-runner", agentId: options.agentId };
+      case "GET /status":
+        need("admin");
+        return options.view();
+      case "POST /status": {
+        need("hook");
+        if (!allowed()) throw new RunnerError("E_RATE", "rate limit");
+        events.statusHint(statusOf(await readBody(request, STATUS_BODY)));
+        return { ok: true };
+      }
+      case "POST /shutdown":
+        need("admin");
+        events.shutdown();
+        return { ok: true };
+    }
+    const hook = /^\/hook\/([A-Za-z]{1,40})$/.exec(url.pathname);
+    if (hook && request.method === "POST") {
+      need("hook");
+      return await events.hook(hook[1]!, await readBody(request, HOOK_BODY));
+    }
+    if (["/health", "/status", "/shutdown"].includes(url.pathname)) {
+      throw new RunnerError("E_METHOD", "method_not_allowed");
+    }
+    throw new RunnerError("E_NOT_FOUND", "not_found");
+  };
+
+  const handler = async (request: Request): Promise<Response> => {
+    try {
+      const url = guard(request, port);
+      const scope = scopeOf(request);
+      if (scope === null) throw new RunnerError("E_UNAUTHORIZED", "unauthorized");
+      return answer(await route(request, url, scope), 200);
+    } catch (error) {
+      if (error instanceof RunnerError) {
+        return answer({ error: error.message }, httpStatusOf(error.code), error);
+      }
+      log.error("a control request failed", { error: messageOf(error) });
+      return answer({ error: "internal" }, 500);
+    }
+  };
+  const start = () =>
+    Deno.serve({ hostname: "127.0.0.1", port, signal: abort.signal, onListen: () => {} }, handler);
+  let server = start();
+  port = server.addr.port;
+
+  const over = new AbortController();
+  // The accept loop of Deno.serve ends when file descriptors run out (R-23): serve again on the same port.
+  const serving = (async () => {
+    for (let tries = 0; !over.signal.aborted; tries++) {
+      try {
+        return await server.finished;
+      } catch (error) {
+        log.warn("the control server stopped accepting, binding again", { error: messageOf(error) });
+      }
+      try {
+        await delay(clock, Math.min(5_000, 100 * 2 ** tries), over.signal);
+        server = start();
+      } catch (error) {
+        log.debug("the control server cannot bind yet", { error: messageOf(error) });
+      }
+    }
+  })();
+
+  const url = `http://127.0.0.1:${port}`;
+  const controlFile = join(dir, "control.json");
+  const adminFile = join(dir, "admin.json");
+  writeFileAtomic(controlFile, JSON.stringify({ url, agentId: options.agentId, token: tokens.hook }) + "\n");
+  writeFileAtomic(
+    adminFile,
+    JSON.stringify({ url, agentId: options.agentId, pid: Deno.pid, token: tokens.admin }) + "\n",
+  );
+  let stopping: Promise<void> | null = null;
+  return {
+    url,
+    controlFile,
+    tokens,
+    stop() {
+      stopping ??= (async () => {
+        over.abort();
+        for (const file of [controlFile, adminFile]) {
+          try {
+            Deno.removeSync(file);
+          } catch { /* gone already */ }
+        }
+        const drained = server.shutdown().catch(() => {});
+        if (await withDeadline(clock, 500, drained) === TIMED_OUT) abort.abort();
+        await withDeadline(clock, 500, serving.catch(() => {}));
+      })();
+      return stopping;
+    },
+  };
+}
+
+/** Refuses what a browser or a confused proxy could send; returns the parsed URL. */
+function guard(request: Request, port: number): URL {
+  if (request.url.length > URL_LIMIT) throw new RunnerError("E_TOO_LARGE", "url_too_long");
+  const url = new URL(request.url);
+  for (const name of request.headers.keys()) {
+    if (name === "origin" || name.startsWith("sec-fetch-")) {
+      throw new RunnerError("E_FORBIDDEN", "forbidden_origin");
+    }
+  }
+  const host = `127.0.0.1:${port}`;
+  if (request.headers.get("host") !== host || url.host !== host) {
+    throw new RunnerError("E_FORBIDDEN", "forbidden_host");
+  }
+  if (request.method !== "GET" && request.method !== "POST") {
+    throw new RunnerError("E_METHOD", "method_not_allowed");
+  }
+  return url;
+}
+
+async function readBody(request: Request, maxBytes: number): Promise<Record<string, unknown>> {
+  const type = (request.headers.get("content-type") ?? "").trim();
+  if (!/^application\/json(\s*;\s*charset=utf-8)?$/i.test(type)) {
+    throw new RunnerError("E_MEDIA_TYPE", "expected application/json");
+  }
+  let body;
+  try {
+    body = await readAllCapped(request.body, { maxBytes, signal: AbortSignal.timeout(BODY_MS) });
+  } catch {
+    throw new RunnerError("E_TIMEOUT", "body_timeout");
+  }
+  if (!body.ok) throw new RunnerError("E_TOO_LARGE", "body_too_large");
+  const decoded = decodeJson(new TextDecoder().decode(body.bytes), maxBytes);
+  if (!decoded.ok && /not allowed/.test(decoded.reason)) {
+    throw new RunnerError("E_BAD_REQUEST", "unknown_key");
+  }
+  if (!decoded.ok || !isRecord(decoded.value)) throw new RunnerError("E_BAD_REQUEST", "invalid_body");
+  return decoded.value;
+}
+
+function statusOf(body: Record<string, unknown>): "idle" | "busy" | "offline" | "error" {
+  const { status, ...rest } = body;
+  if (Object.keys(rest).length > 0) throw new RunnerError("E_BAD_REQUEST", "unknown_key");
+  if (typeof status !== "string" || !STATUSES.has(status)) {
+    throw new RunnerError("E_BAD_REQUEST", "invalid_status; expected idle, busy, offline, error");
+  }
+  return status as "idle" | "busy" | "offline" | "error";
+}
+
+function answer(value: unknown, status: number, error?: RunnerError): Response {
+  return Response.json(value, {
+    status,
+    headers: {
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+      ...(error?.code === "E_RATE" ? { "retry-after": "1" } : {}),
+    },
+  });
+}
