@@ -24,7 +24,16 @@ export interface GuardedProcesses extends Processes {
 export function createProcesses(options: { runId: string; clock: Clock; log: Log }): GuardedProcesses {
   const guard = startGuard(options);
   const children = new Set<Child>();
+  const stopping = new Set<Promise<unknown>>();
   let disposing: Promise<void> | null = null;
+  /** Something of ours ended since the last sweep; what it left behind carries the marker. */
+  let dirty = false;
+  /** The marker is that of the run, so a sweep is for the moments when no child is supposed to live. */
+  const sweepWhenAlone = async () => {
+    if (children.size > 0 || !dirty) return;
+    dirty = false;
+    await guard.sweep();
+  };
   return {
     runId: options.runId,
     get guardPid() {
@@ -32,16 +41,26 @@ export function createProcesses(options: { runId: string; clock: Clock; log: Log
     },
     watchdog: (ms) => guard.deadline(ms),
     async spawn(spawnOptions) {
-      if (disposing) throw new Error("Cannot start a process: the run is ending");
       await checkCwd(spawnOptions.cwd);
-      const child = new Child(
-        launch(spawnOptions, options.runId),
-        spawnOptions.ownGroup,
+      // A sweep for the one before must be over: it would take the new process for a left-over.
+      while (stopping.size > 0) await Promise.all(stopping);
+      await sweepWhenAlone();
+      if (disposing) throw new Error("Cannot start a process: the run is ending");
+      const child = new Child(launch(spawnOptions, options.runId), {
+        ownGroup: spawnOptions.ownGroup,
         guard,
-        options.clock,
-      );
+        clock: options.clock,
+        sweep: sweepWhenAlone,
+        began: (stop) => {
+          stopping.add(stop);
+          void stop.finally(() => stopping.delete(stop));
+        },
+      });
       children.add(child);
-      void child.exited.then(() => children.delete(child));
+      void child.exited.then(() => {
+        children.delete(child);
+        dirty = true;
+      });
       return child;
     },
     dispose(stop) {
@@ -98,11 +117,18 @@ function launch(options: SpawnOptions, runId: string): Deno.ChildProcess {
   }
 }
 
+/** What a child needs of the run it belongs to. */
+interface ChildContext {
+  ownGroup: boolean;
+  guard: Guard;
+  clock: Clock;
+  sweep(): Promise<void>;
+  began(stop: Promise<unknown>): void;
+}
+
 class Child implements ChildHandle {
   readonly #child: Deno.ChildProcess;
-  readonly #ownGroup: boolean;
-  readonly #guard: Guard;
-  readonly #clock: Clock;
+  readonly #context: ChildContext;
   readonly exited: Promise<ExitStatus>;
   readonly stdin?: WritableStream<Uint8Array>;
   readonly stdout?: ReadableStream<Uint8Array>;
@@ -110,13 +136,11 @@ class Child implements ChildHandle {
   #stopping: Promise<ExitStatus> | null = null;
   #hurry = new AbortController();
 
-  constructor(child: Deno.ChildProcess, ownGroup: boolean, guard: Guard, clock: Clock) {
+  constructor(child: Deno.ChildProcess, context: ChildContext) {
     this.#child = child;
-    this.#ownGroup = ownGroup;
-    this.#guard = guard;
-    this.#clock = clock;
+    this.#context = context;
     this.exited = child.status.then(({ code, signal }) => ({ code, signal }));
-    if (ownGroup) guard.add(child.pid);
+    if (context.ownGroup) context.guard.add(child.pid);
     // The getters throw for streams that were not asked for.
     for (const name of ["stdin", "stdout", "stderr"] as const) {
       try {
@@ -141,7 +165,10 @@ class Child implements ChildHandle {
 
   stop(options: StopOptions): Promise<ExitStatus> {
     if (options.graceMs === 0) this.#hurry.abort();
-    this.#stopping ??= this.#stop(options);
+    if (this.#stopping === null) {
+      this.#stopping = this.#stop(options);
+      this.#context.began(this.#stopping);
+    }
     return this.#stopping;
   }
 
@@ -150,21 +177,24 @@ class Child implements ChildHandle {
       this.#signalTree("SIGTERM");
       // A stopped process (SIGSTOP) acts on TERM only once it runs again.
       this.#signalTree("SIGCONT");
-      const hurried = delay(this.#clock, graceMs, this.#hurry.signal).then(() => TIMED_OUT, () => TIMED_OUT);
+      const hurried = delay(this.#context.clock, graceMs, this.#hurry.signal).then(
+        () => TIMED_OUT,
+        () => TIMED_OUT,
+      );
       await Promise.race([this.exited, hurried]);
       // Ends the timer of the grace when the child was faster.
       this.#hurry.abort();
     }
     this.#signalTree("SIGKILL");
-    const status = await withDeadline(this.#clock, 5_000, this.exited);
-    await this.#guard.sweep();
-    if (this.#ownGroup) this.#guard.remove(this.pid);
+    const status = await withDeadline(this.#context.clock, 5_000, this.exited);
+    await this.#context.sweep();
+    if (this.#context.ownGroup) this.#context.guard.remove(this.pid);
     // After the sweep nothing of the tree is left that could keep the direct child alive.
     return status === TIMED_OUT ? { code: 137, signal: "SIGKILL" } : status;
   }
 
   #signalTree(signal: "SIGTERM" | "SIGCONT" | "SIGKILL"): void {
-    if (this.#ownGroup) {
+    if (this.#context.ownGroup) {
       try {
         Deno.kill(-this.pid, signal);
         return;

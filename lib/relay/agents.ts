@@ -21,6 +21,7 @@ interface AgentRow {
   instance_id: string;
   epoch: number;
   meta: string;
+  status_meta: string;
   last_seen: number;
   created_at: number;
 }
@@ -87,12 +88,11 @@ export class AgentDirectory {
   status(agentId: string, payload: StatusPayload, now: number): void {
     const row = this.#row(agentId);
     if (row === undefined) return;
-    const meta = { ...JSON.parse(row.meta) as object, ...payload.meta ?? {} };
     this.#db.run(
-      "UPDATE agent SET status = ?, ready = ?, meta = ?, last_seen = ? WHERE id = ?",
+      "UPDATE agent SET status = ?, ready = ?, status_meta = ?, last_seen = ? WHERE id = ?",
       payload.agentStatus,
       (payload.ready ?? row.ready === 1) ? 1 : 0,
-      JSON.stringify(meta),
+      payload.meta === undefined ? row.status_meta : JSON.stringify(payload.meta),
       now,
       agentId,
     );
@@ -204,7 +204,7 @@ export class AgentDirectory {
       ready: connected && row.ready === 1,
       instanceId: row.instance_id,
       epoch: row.epoch,
-      meta: JSON.parse(row.meta) as Record<string, unknown>,
+      meta: { ...JSON.parse(row.meta) as object, ...JSON.parse(row.status_meta) as object },
       lastSeen: row.last_seen,
       createdAt: row.created_at,
     };

@@ -194,9 +194,10 @@ const ROUTES: readonly Route[] = [
     mustBeOperator(caller);
     return json({ commands: service.commands.list() });
   }),
-  route(GET, "/commands/:id", ({ params, service, caller }) => {
+  route(GET, "/commands/:id", async ({ params, query, service, caller }) => {
     mustBeOperator(caller);
-    const command = service.commands.one(params[0]!);
+    const waitMs = queryInt(query, "waitMs", { min: 0, max: WAIT_CAP_MS, default: 0 });
+    const command = await service.command(params[0]!, waitMs);
     if (command === undefined) throw new RunnerError("E_NOT_FOUND", "no such command");
     return json(command);
   }),

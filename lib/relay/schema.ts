@@ -42,6 +42,8 @@ CREATE TABLE agent (
   id TEXT PRIMARY KEY, component_id TEXT NOT NULL, role TEXT NOT NULL, label TEXT, machine TEXT NOT NULL,
   tags TEXT NOT NULL, capabilities TEXT NOT NULL, status TEXT NOT NULL, ready INTEGER NOT NULL,
   instance_id TEXT NOT NULL, epoch INTEGER NOT NULL, meta TEXT NOT NULL,
+  -- What the newest status said; replaced whole, so that an old reason does not stay.
+  status_meta TEXT NOT NULL DEFAULT '{}',
   last_seen INTEGER NOT NULL, created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX agent_component ON agent (component_id);

@@ -20,7 +20,7 @@ import { type Claimant, MessageStore } from "./messages.ts";
 
 const SWEEP_MS = 1_000;
 const HEARTBEAT_MS = 15_000;
-/** Long polls of one receipt at a time. */
+/** Long polls of one message or command at a time. */
 const WAITERS = 256;
 
 /** Something that happened, for `GET /api/events`. */
@@ -39,7 +39,8 @@ export class RelayService {
   readonly commands: CommandStore;
   readonly hub: Hub;
   readonly auth: RelayAuth;
-  readonly #waiters = new Map<number, Set<() => void>>();
+  /** Callers that wait for a change, by `message/<id>` or `command/<id>`. */
+  readonly #waiters = new Map<string, Set<() => void>>();
   readonly #listeners = new Set<(event: RelayEvent) => void>();
   #cancelSweep: () => void;
   #stopped = false;
@@ -110,7 +111,7 @@ export class RelayService {
     const result = await this.#db.write(() => this.messages.send(input, this.now));
     if (!result.duplicate) {
       for (const agentId of result.recipients) this.hub.pump(agentId);
-      if (input.replyTo !== undefined) this.#wake(input.replyTo);
+      if (input.replyTo !== undefined) this.#wake(`message/${input.replyTo}`);
       this.#tell("message.new", result.message);
     }
     return result;
@@ -139,14 +140,14 @@ export class RelayService {
       }
       return refused;
     });
-    for (const id of ids) this.#wake(id);
+    for (const id of ids) this.#wake(`message/${id}`);
     this.#tell("message.read", { ids, agentId });
     if (conflict !== null) throw conflict;
   }
 
   async report(reports: StageReport[]): Promise<void> {
     await this.#db.write(() => reports.forEach((report) => this.messages.report(report)));
-    for (const id of new Set(reports.map((report) => report.messageId))) this.#wake(id);
+    for (const id of new Set(reports.map((report) => report.messageId))) this.#wake(`message/${id}`);
     this.#tell("receipt", { reports });
   }
 
@@ -178,6 +179,7 @@ export class RelayService {
 
   async updateCommand(update: CommandUpdatePayload): Promise<Command> {
     const command = await this.#db.write(() => this.commands.update(update, this.now));
+    this.#wake(`command/${command.id}`);
     this.#tell("command", command);
     return command;
   }
@@ -190,20 +192,37 @@ export class RelayService {
   async receipt(id: number, after: number, waitMs: number): Promise<Receipt | undefined> {
     const now = this.messages.receipt(id);
     if (now === undefined || now.version > after || waitMs <= 0 || this.#stopped) return now;
-    const waiters = this.#waiters.get(id) ?? new Set();
-    if (waiters.size >= WAITERS) throw new RunnerError("E_RATE", "too many callers wait for this receipt");
-    this.#waiters.set(id, waiters);
-    await new Promise<void>((resolve) => {
+    await this.#change(`message/${id}`, waitMs);
+    return this.#stopped ? now : this.messages.receipt(id);
+  }
+
+  /** The command, once it has ended or `waitMs` has passed. */
+  async command(id: string, waitMs: number): Promise<Command | undefined> {
+    const deadline = this.#clock.mono() + waitMs;
+    for (;;) {
+      const command = this.#stopped ? undefined : this.commands.one(id);
+      const left = deadline - this.#clock.mono();
+      if (command === undefined || left <= 0 || !isOpen(command)) return command;
+      await this.#change(`command/${id}`, left);
+      if (this.#stopped) return command;
+    }
+  }
+
+  /** Resolves when somebody wakes the key, when the time is up, or when the relay stops. */
+  #change(key: string, waitMs: number): Promise<void> {
+    const waiters = this.#waiters.get(key) ?? new Set();
+    if (waiters.size >= WAITERS) throw new RunnerError("E_RATE", "too many callers wait for this");
+    this.#waiters.set(key, waiters);
+    return new Promise<void>((resolve) => {
       const finish = () => {
         cancel();
         waiters.delete(finish);
-        if (waiters.size === 0) this.#waiters.delete(id);
+        if (waiters.size === 0) this.#waiters.delete(key);
         resolve();
       };
       const cancel = this.#clock.setTimer(waitMs, finish);
       waiters.add(finish);
     });
-    return this.#stopped ? now : this.messages.receipt(id);
   }
 
   /** Hears of everything that happens until the returned function is called. */
@@ -216,8 +235,8 @@ export class RelayService {
     for (const listener of this.#listeners) listener({ event, data });
   }
 
-  #wake(id: number): void {
-    for (const finish of [...this.#waiters.get(id) ?? []]) finish();
+  #wake(key: string): void {
+    for (const finish of [...this.#waiters.get(key) ?? []]) finish();
   }
 
   #offerAgain(id: number, except?: string): void {
@@ -249,4 +268,8 @@ export class RelayService {
     this.hub.closeAll();
     this.#db.close();
   }
+}
+
+function isOpen(command: Command): boolean {
+  return command.status === "pending" || command.status === "accepted" || command.status === "running";
 }

@@ -45,11 +45,22 @@ export class Outbox {
 
   /** Sends what is queued, if the bus is up. Called by the owner whenever the bus comes up. */
   flush(): Promise<void> {
-    this.#pumping ??= this.#pump().finally(() => this.#pumping = null);
+    this.#pumping ??= this.#pump();
     return this.#pumping;
   }
 
   async #pump(): Promise<void> {
+    // Begins after the caller's turn and ends in the very step that found the queue empty: whatever is queued
+    // at any moment is either seen by this loop or starts the next one.
+    await null;
+    try {
+      await this.#sendAll();
+    } finally {
+      this.#pumping = null;
+    }
+  }
+
+  async #sendAll(): Promise<void> {
     while (this.#bus.transportState.state === "registered") {
       if (this.#updates.length > 0) {
         const sent = await this.#bus.updateCommand(this.#updates[0]!);

@@ -169,7 +169,8 @@ export class Runner {
   /** Performs effects whose writes are on disk. */
   #perform(effects: Effect[]): void {
     this.#relay.acknowledge(effects);
-    this.#outbox.report(effects.flatMap((effect) => effect.type === "report" ? [effect.report] : []));
+    const reports = effects.flatMap((effect) => effect.type === "report" ? [effect.report] : []);
+    if (reports.length > 0) this.#outbox.report(reports);
     for (const effect of effects) this.#performOne(effect);
   }
 

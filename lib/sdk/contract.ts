@@ -63,7 +63,8 @@ export interface RelayHttp {
   createCommand(
     input: { type: string; target: string; params?: Record<string, unknown>; ttlMs?: number },
   ): Promise<CallResult<Command>>;
-  getCommand(id: string): Promise<CallResult<Command>>;
+  /** With `waitMs` (at most 30,000) it answers when the command has ended, or when the time is up. */
+  getCommand(id: string, waitMs?: number): Promise<CallResult<Command>>;
 }
 
 /** State of the bus link as a union; `closed` is final. */

@@ -157,8 +157,9 @@ export class RelayHttpClient implements RelayHttp {
     return this.#call("POST", "/api/commands", { body: input }, oneCommand);
   }
 
-  getCommand(id: string): Promise<CallResult<Command>> {
-    return this.#call("GET", `/api/commands/${encodeURIComponent(id)}`, {}, oneCommand);
+  getCommand(id: string, waitMs = 0): Promise<CallResult<Command>> {
+    const path = `/api/commands/${encodeURIComponent(id)}?waitMs=${Math.min(30_000, Math.ceil(waitMs))}`;
+    return this.#call("GET", path, { timeoutMs: CALL_MS + waitMs }, oneCommand);
   }
 
   /** Asks an embedded relay to stop serving, so that a standalone one can take its place. */

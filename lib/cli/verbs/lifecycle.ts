@@ -5,7 +5,8 @@ import { oneAgent, openRelay, valueOf } from "../relay_access.ts";
 import { durationFlag } from "./run.ts";
 
 const TIMEOUT_MS = 60_000;
-const POLL_MS = 200;
+const POLL_MS = 25_000;
+const RETRY_MS = 200;
 
 /** Returns the verb that sends one kind of lifecycle command and waits for its outcome. */
 function lifecycle(typeOf: (hard: boolean) => string, doneWord: string): Verb {
@@ -21,7 +22,9 @@ function lifecycle(typeOf: (hard: boolean) => string, doneWord: string): Verb {
     );
     const deadline = systemClock.mono() + timeoutMs;
     for (;;) {
-      const command = await access.http.getCommand(created.id);
+      // A long poll: an agent that serves the relay itself answers it before it goes.
+      const left = Math.max(0, deadline - systemClock.mono());
+      const command = await access.http.getCommand(created.id, Math.min(POLL_MS, left));
       if (command.ok && ["succeeded", "failed", "expired", "canceled"].includes(command.value.status)) {
         const { status, error } = command.value;
         if (status !== "succeeded") {
@@ -40,7 +43,7 @@ function lifecycle(typeOf: (hard: boolean) => string, doneWord: string): Verb {
           hint: `see "runner agents"`,
         });
       }
-      await delay(systemClock, POLL_MS);
+      if (!command.ok) await delay(systemClock, RETRY_MS);
     }
   };
 }
