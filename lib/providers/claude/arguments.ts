@@ -1,0 +1,67 @@
+import type { ApprovalMode, ProviderLaunch } from "../contract.ts";
+
+/** How a conversation is begun or taken up again. */
+export type ConversationStart = { kind: "new" | "resume"; sessionId: string };
+
+/** Claude Code's settings that our modes need beside flags; merged into the person's own. */
+export function settingsOf(approval: ApprovalMode): Record<string, unknown> {
+  return approval === "open"
+    ? { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" }
+    : {};
+}
+
+/** Flags of an approval mode (Claude Code 2.1.330: `manual` asks, in headless runs over stdio). */
+export function approvalFlags(approval: ApprovalMode): string[] {
+  switch (approval) {
+    case "read-only":
+      return ["--permission-mode", "dontAsk", "--allowedTools=Read,Grep,Glob"];
+    case "guarded":
+      return ["--permission-mode", "manual"];
+    case "open":
+      return ["--permission-mode", "bypassPermissions"];
+  }
+}
+
+/**
+ * Returns the arguments of a headless Claude Code: stream-json on stdin and stdout, replay of user messages (their
+ * uuids are our delivery ids), permissions over stdio. Prompts never travel in argv.
+ */
+export function headlessArguments(
+  launch: Pick<ProviderLaunch, "args" | "approval">,
+  conversation: ConversationStart,
+  settingsFile: string | null,
+): string[] {
+  const { kind, sessionId } = conversation;
+  return [
+    "-p",
+    "--input-format",
+    "stream-json",
+    "--output-format",
+    "stream-json",
+    "--verbose",
+    "--replay-user-messages",
+    "--permission-prompt-tool",
+    "stdio",
+    ...approvalFlags(launch.approval),
+    kind === "resume" ? "--resume" : "--session-id",
+    sessionId,
+    ...(settingsFile === null ? [] : ["--settings", settingsFile]),
+    ...withoutSettings(launch.args).args,
+  ];
+}
+
+/**
+ * Splits a person's own `--settings` off their arguments: of two, Claude keeps only the last (measured), so theirs is
+ * merged into the generated file.
+ */
+export function withoutSettings(args: readonly string[]): { args: string[]; settings: string | null } {
+  const rest: string[] = [];
+  let settings: string | null = null;
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === "--settings" && i + 1 < args.length) settings = args[++i]!;
+    else if (arg.startsWith("--settings=")) settings = arg.slice("--settings=".length);
+    else rest.push(arg);
+  }
+  return { args: rest, settings };
+}

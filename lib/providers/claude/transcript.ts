@@ -1,0 +1,137 @@
+import { join } from "@std/path";
+import { lines } from "../../base/bytes.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { ProbeResult } from "../contract.ts";
+
+const LINE_LIMIT = 16 * 1024 * 1024;
+
+/** A row of the transcript, as far as it is read here. */
+interface Row {
+  type?: string;
+  uuid?: string;
+  isApiErrorMessage?: boolean;
+  isSidechain?: boolean;
+  isMeta?: boolean;
+  message?: {
+    model?: string;
+    stop_reason?: string | null;
+    content?: string | { type?: string; text?: string }[];
+  };
+}
+
+/** Directory of Claude Code's own files, from the environment it was given. */
+export function configDir(env: Readonly<Record<string, string>>): string {
+  return env.CLAUDE_CONFIG_DIR ?? join(env.HOME ?? "/", ".claude");
+}
+
+/**
+ * Returns the transcript of a session, or null when there is none yet. The directory is named after the working
+ * directory; a session that was moved is found under any name.
+ */
+export async function findTranscript(
+  env: Readonly<Record<string, string>>,
+  cwd: string,
+  sessionId: string,
+): Promise<string | null> {
+  const projects = join(configDir(env), "projects");
+  const file = `${sessionId}.jsonl`;
+  const usual = join(projects, cwd.replace(/[^A-Za-z0-9]/g, "-"), file);
+  if (await isFile(usual)) return usual;
+  try {
+    for await (const entry of Deno.readDir(projects)) {
+      const path = join(projects, entry.name, file);
+      if (entry.isDirectory && await isFile(path)) return path;
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return null;
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  }
+}
+
+/**
+ * Says from the transcript what became of deliveries of an earlier process. A user row with our uuid proves `placed`,
+ * a real assistant row after it `seen`, one that ended its turn `done`. A row that nothing follows is a turn that was
+ * never run to its end: Claude does not take it up again on resume, so the delivery has failed.
+ */
+export async function probeTranscript(
+  path: string | null,
+  deliveryIds: readonly string[],
+): Promise<Map<string, ProbeResult>> {
+  const results = new Map<string, ProbeResult>();
+  if (path === null) {
+    for (const id of deliveryIds) results.set(id, { state: "absent" });
+    return results;
+  }
+  const wanted = new Set(deliveryIds);
+  const found = new Map<string, { last: Row | null; seen: boolean; text: string; error: boolean }>();
+  let current: string | null = null;
+  try {
+    const file = await Deno.open(path);
+    for await (const line of lines(file.readable, { maxLineBytes: LINE_LIMIT })) {
+      if (line.kind !== "line") continue;
+      let row: Row;
+      try {
+        row = JSON.parse(line.text) as Row;
+      } catch {
+        // The last line of a process that was killed may be cut.
+        continue;
+      }
+      if (row.isSidechain === true) continue;
+      if (row.type === "user" && row.uuid !== undefined && wanted.has(row.uuid)) {
+        current = row.uuid;
+        found.set(current, { last: null, seen: false, text: "", error: false });
+      } else if (row.type === "user" && row.isMeta !== true && typeof row.message?.content === "string") {
+        // Somebody else's prompt: what follows is another turn.
+        current = null;
+      } else if (row.type === "assistant" && current !== null) {
+        const entry = found.get(current)!;
+        if (row.isApiErrorMessage === true || row.message?.model === "<synthetic>") {
+          entry.error = true;
+          entry.text = textOf(row);
+        } else {
+          entry.seen = true;
+          entry.last = row;
+          entry.text = textOf(row) || entry.text;
+        }
+      }
+    }
+  } catch (error) {
+    for (const id of deliveryIds) results.set(id, { state: "unknown", reason: messageOf(error) });
+    return results;
+  }
+  for (const id of deliveryIds) results.set(id, judge(id, found.get(id)));
+  return results;
+}
+
+function judge(
+  id: string,
+  entry: { last: Row | null; seen: boolean; text: string; error: boolean } | undefined,
+): ProbeResult {
+  if (entry === undefined) return { state: "absent" };
+  if (entry.error && !entry.seen) {
+    return { state: "failed", failure: "transient", reason: entry.text.slice(0, 300) };
+  }
+  if (!entry.seen) {
+    return { state: "failed", failure: "cancelled", reason: "the transcript holds it without an answer" };
+  }
+  const evidence = `assistant row after user row ${id} in the transcript`;
+  const stop = entry.last?.message?.stop_reason;
+  return !entry.error && (stop === "end_turn" || stop === "stop_sequence")
+    ? { state: "done", evidence, text: entry.text }
+    : { state: "seen", evidence };
+}
+
+function textOf(row: Row): string {
+  const content = row.message?.content;
+  if (typeof content === "string") return content;
+  return (content ?? []).map((block) => block.type === "text" ? block.text ?? "" : "").join("");
+}
