@@ -162,10 +162,10 @@ export function serveMockModel(wire: ModelWire): MockModel {
       for (const done of [...waiting]) done();
       const reply = model.decide?.(asked) ?? obey(asked);
       if (reply.kind === "error") {
-      // The real APIs say so too; without it Claude Code asks again for minutes.
-      const headers = { "x-should-retry": "false" };
-      return Response.json(wire.error(reply.status), { status: reply.status, headers });
-    }
+        // The real APIs say so too; without it Claude Code asks again for minutes.
+        const headers = { "x-should-retry": "false" };
+        return Response.json(wire.error(reply.status), { status: reply.status, headers });
+      }
       return new Response(stream(reply, ++count, body), { headers: { "content-type": "text/event-stream" } });
     },
   );

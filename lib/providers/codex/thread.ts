@@ -1,0 +1,169 @@
+import type { Activity, ProbeResult, ProviderEvent } from "../contract.ts";
+import { classify, type CodexTurnError } from "./failure.ts";
+
+/** An item of a turn, as far as it is read here. */
+export interface ThreadItem {
+  type?: string;
+  id?: string;
+  clientId?: string | null;
+  text?: string;
+}
+
+/** A turn, as notifications and `thread/turns/list` show it. */
+export interface Turn {
+  id?: string;
+  status?: string;
+  error?: CodexTurnError | null;
+  items?: ThreadItem[];
+}
+
+/** Items that the model itself produced: each proves that it saw the turn's input. */
+function isModelOutput(item: ThreadItem): boolean {
+  return item.type !== undefined && item.type !== "userMessage" && item.type !== "hookPrompt";
+}
+
+/**
+ * Follows one thread of the app-server (Codex 0.169.0) and turns notifications into events. Pure.
+ *
+ * What proves what (measured): the userMessage item with our clientId comes 49 ms before the model API is asked, so it
+ * is `placed` only; the first item of the model in that turn is `seen`; `turn/completed` says how it ended.
+ */
+export class CodexThread {
+  readonly #emit: (event: ProviderEvent) => void;
+  readonly #turns = new Map<string, { deliveries: string[]; seen: boolean; text: string }>();
+  #activity: Activity = "idle";
+  #threadId: string;
+  #turnId: string | null = null;
+
+  constructor(emit: (event: ProviderEvent) => void, threadId: string) {
+    this.#emit = emit;
+    this.#threadId = threadId;
+  }
+
+  get activity(): Activity {
+    return this.#activity;
+  }
+
+  /** The running turn, for `turn/interrupt`. */
+  get turnId(): string | null {
+    return this.#turnId;
+  }
+
+  /** Takes a notification; those of other threads are ignored. */
+  take(method: string, params: Record<string, unknown>): void {
+    if (params.threadId !== this.#threadId) return;
+    switch (method) {
+      case "thread/status/changed":
+        return this.status(params.status);
+      case "turn/started":
+        this.#turnId = (params.turn as Turn).id ?? null;
+        return;
+      case "item/started":
+      case "item/completed":
+        return this.#item(String(params.turnId), params.item as ThreadItem, method === "item/completed");
+      case "turn/completed":
+        return this.completed(params.turn as Turn);
+    }
+  }
+
+  /** Takes a status; it is an object since 0.169, was a text before. */
+  status(status: unknown): void {
+    const type = typeof status === "string" ? status : (status as { type?: string } | null)?.type;
+    const flags = (status as { activeFlags?: string[] } | null)?.activeFlags ?? [];
+    const activity: Activity = type !== "active" ? "idle" : flags.length > 0 ? "approval" : "busy";
+    if (activity === this.#activity) return;
+    this.#activity = activity;
+    this.#emit({ type: "activity", activity });
+  }
+
+  #item(turnId: string, item: ThreadItem, completed: boolean): void {
+    const turn = this.#turn(turnId);
+    if (item.type === "userMessage") {
+      if (typeof item.clientId !== "string" || turn.deliveries.includes(item.clientId)) return;
+      turn.deliveries.push(item.clientId);
+      this.#emit({
+        type: "evidence",
+        deliveryId: item.clientId,
+        stage: "placed",
+        evidence: `item.clientId of userMessage ${item.id ?? ""}`,
+      });
+      // A message steered into a turn is seen by what the model says after it.
+      turn.seen = false;
+      return;
+    }
+    if (isModelOutput(item) && !turn.seen && turn.deliveries.length > 0) {
+      turn.seen = true;
+      for (const deliveryId of turn.deliveries) {
+        this.#emit({
+          type: "evidence",
+          deliveryId,
+          stage: "seen",
+          evidence: `${item.type} item ${item.id ?? ""} in turn ${turnId}`,
+        });
+      }
+    }
+    if (completed && item.type === "agentMessage" && item.text) {
+      turn.text = item.text;
+      this.#emit({ type: "output", text: item.text + "\n" });
+    }
+  }
+
+  #turn(turnId: string) {
+    let turn = this.#turns.get(turnId);
+    if (turn === undefined) this.#turns.set(turnId, turn = { deliveries: [], seen: false, text: "" });
+    return turn;
+  }
+
+  /** A turn ended. */
+  completed(ended: Turn): void {
+    const turnId = String(ended.id);
+    const turn = this.#turn(turnId);
+    this.#turns.delete(turnId);
+    if (this.#turnId === turnId) this.#turnId = null;
+    const { deliveries } = turn;
+    if (deliveries.length === 0) return;
+    if (ended.status === "completed") {
+      const last = ended.items?.findLast((item) => item.type === "agentMessage")?.text;
+      this.#emit({
+        type: "done",
+        deliveryIds: deliveries,
+        text: last ?? turn.text,
+        evidence: `turn ${turnId} completed`,
+      });
+      return;
+    }
+    this.#emit({
+      type: "failed",
+      deliveryIds: deliveries,
+      failure: ended.status === "interrupted" ? "cancelled" : classify(ended.error),
+      reason: (ended.error?.message ?? `turn ${ended.status ?? "failed"}`).slice(0, 300),
+    });
+  }
+}
+
+/** Says from a thread's turns (newest first) what became of a delivery; null when no turn holds it. */
+export function probeTurns(turns: readonly Turn[], deliveryId: string): ProbeResult | null {
+  for (const turn of turns) {
+    const items = turn.items ?? [];
+    const at = items.findIndex((item) => item.type === "userMessage" && item.clientId === deliveryId);
+    if (at < 0) continue;
+    const output = items.slice(at + 1).find(isModelOutput);
+    const evidence = `turn ${turn.id ?? ""} of the thread`;
+    if (turn.status === "completed") {
+      const text = items.findLast((item) => item.type === "agentMessage")?.text ?? "";
+      return { state: "done", evidence, text };
+    }
+    if (turn.status === "inProgress") {
+      return output === undefined
+        ? { state: "placed", evidence }
+        : { state: "placed", evidence: `running ${evidence}` };
+    }
+    if (output !== undefined) return { state: "seen", evidence };
+    return {
+      state: "failed",
+      failure: turn.status === "interrupted" ? "cancelled" : classify(turn.error),
+      reason: turn.error?.message?.slice(0, 300) ?? `turn ${turn.status ?? "failed"}`,
+    };
+  }
+  return null;
+}
