@@ -1,0 +1,182 @@
+import { dirname, fromFileUrl, join } from "@std/path";
+import { PERMISSION_FLAGS } from "../../lib/cli/self_command.ts";
+import { lines } from "../../lib/base/bytes.ts";
+import { freePort } from "./temp.ts";
+
+const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
+
+/** How main.ts is started: the golden flags, never -A. */
+export const RUN_ARGS: readonly string[] = [
+  "run",
+  "--quiet",
+  "--frozen",
+  "--config",
+  join(ROOT, "deno.json"),
+  ...PERMISSION_FLAGS,
+  join(ROOT, "main.ts"),
+];
+
+/** What a finished command said. */
+export interface CommandResult {
+  code: number;
+  out: string;
+  err: string;
+}
+
+/** A temporary home with its own relay port, and the program to run in it. */
+export class TestHome {
+  readonly home: string;
+  readonly cwd: string;
+  readonly port = freePort();
+  readonly #env: Record<string, string>;
+
+  constructor(dir: string, env: Record<string, string> = {}) {
+    this.home = join(dir, "home");
+    this.cwd = join(dir, "work");
+    Deno.mkdirSync(join(this.home, "providers"), { recursive: true, mode: 0o700 });
+    Deno.mkdirSync(this.cwd, { recursive: true });
+    Deno.writeTextFileSync(join(this.home, "config.json"), JSON.stringify({ relayPort: this.port }), {
+      mode: 0o600,
+    });
+    this.#env = {
+      PATH: Deno.env.get("PATH")!,
+      HOME: dir,
+      USER: "tester",
+      AGENT_RELAY_HOME: this.home,
+      // So that a child of the test run shares the module cache and type-checks nothing anew.
+      ...(Deno.env.get("DENO_DIR") === undefined
+        ? defaultDenoDir()
+        : { DENO_DIR: Deno.env.get("DENO_DIR")! }),
+      ...env,
+    };
+  }
+
+  /** Writes a provider's file. */
+  provider(name: string, settings: Record<string, unknown>): void {
+    Deno.writeTextFileSync(join(this.home, "providers", `${name}.json`), JSON.stringify(settings), {
+      mode: 0o600,
+    });
+  }
+
+  command(
+    args: readonly string[],
+    options: { env?: Record<string, string>; cwd?: string } = {},
+  ): Deno.Command {
+    return new Deno.Command(Deno.execPath(), {
+      args: [...RUN_ARGS, ...args],
+      cwd: options.cwd ?? this.cwd,
+      clearEnv: true,
+      env: { ...this.#env, ...options.env },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    });
+  }
+
+  /** Runs a command to its end. */
+  async run(
+    args: readonly string[],
+    options: { env?: Record<string, string>; cwd?: string } = {},
+  ): Promise<CommandResult> {
+    const { code, stdout, stderr } = await this.command(args, options).output();
+    const decoder = new TextDecoder();
+    return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+  }
+
+  /** Starts a command and lets it run. */
+  start(
+    args: readonly string[],
+    options: { env?: Record<string, string>; cwd?: string } = {},
+  ): RunningCommand {
+    return new RunningCommand(this.command(args, options).spawn());
+  }
+
+  /** The agents on the bus. */
+  async agents(): Promise<Record<string, unknown>[]> {
+    const { code, out } = await this.run(["agents", "--json"]);
+    return code === 0 ? (JSON.parse(out) as { agents: Record<string, unknown>[] }).agents : [];
+  }
+
+  /** Resolves with the card once an agent with this label is ready. */
+  async untilReady(label: string, timeoutMs = 30_000): Promise<Record<string, unknown>> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const card = (await this.agents()).find((each) => each.label === label);
+      if (card?.ready === true) return card;
+      if (performance.now() > deadline) {
+        throw new Error(`no ready agent with label ${label}: ${JSON.stringify(card)}`);
+      }
+    }
+  }
+}
+
+function defaultDenoDir(): Record<string, string> {
+  const home = Deno.env.get("HOME");
+  return home === undefined
+    ? {}
+    : { DENO_DIR: join(Deno.env.get("XDG_CACHE_HOME") ?? join(home, ".cache"), "deno") };
+}
+
+/** A command that runs beside the test. */
+export class RunningCommand {
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<unknown>;
+  out = "";
+  err = "";
+
+  constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+    const read = async (stream: ReadableStream<Uint8Array>, add: (text: string) => void) => {
+      for await (const line of lines(stream, { maxLineBytes: 1024 * 1024 })) {
+        if (line.kind === "line") add(line.text + "\n");
+      }
+    };
+    this.#reading = Promise.all([
+      read(child.stdout, (text) => this.out += text),
+      read(child.stderr, (text) => this.err += text),
+    ]);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  kill(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  /** Resolves with the exit code, and rejects when it takes longer than `timeoutMs`. */
+  async ended(timeoutMs = 60_000): Promise<number> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#child.kill("SIGKILL");
+        reject(new Error(`the command did not end; it said:\n${this.out}${this.err}`));
+      }, timeoutMs);
+    });
+    try {
+      const { code } = await Promise.race([this.#child.status, late]);
+      await this.#reading;
+      return code;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Processes whose environment carries this text, found through the shell since Deno may not read /proc. */
+export async function processesWith(marker: string): Promise<number[]> {
+  const { stdout } = await new Deno.Command("/bin/sh", {
+    args: [
+      "-c",
+      'for f in $(grep -lsF -- "$1" /proc/[0-9]*/environ 2>/dev/null); do p=${f#/proc/}; p=${p%/environ}; ' +
+      'case $(sed "s/^.*) //" /proc/$p/stat 2>/dev/null | cut -c1) in Z|X|"") ;; *) echo $p ;; esac; done',
+      "sh",
+      marker,
+    ],
+    clearEnv: true,
+    env: { PATH: "/usr/bin:/bin" },
+    stdout: "piped",
+  }).output();
+  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "").map(Number);
+}

@@ -1,0 +1,30 @@
+/** Runs `work` with a private temporary directory and removes it after. */
+export async function withTempDir<T>(work: (dir: string) => Promise<T> | T): Promise<T> {
+  const dir = await Deno.realPath(await Deno.makeTempDir({ prefix: "runner-test-" }));
+  try {
+    return await work(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** Resolves once `condition` holds; rejects with `what` after `timeoutMs` (default 20 s). */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 20_000,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** A loopback port that was free a moment ago. */
+export function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  return port;
+}
