@@ -4,7 +4,7 @@ import { processesWith, TestHome } from "../support/runner_process.ts";
 
 Deno.test("demo prints every stage with evidence, the answer, and leaves nothing behind", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir, { TMPDIR: dir });
+    await using home = new TestHome(dir, { TMPDIR: dir });
     const { code, out, err } = await home.run(["demo"]);
     assertEquals(code, 0, err);
     for (const stage of ["received", "handed", "placed", "seen", "done", "acked"]) {

@@ -5,7 +5,7 @@ import { processesWith, TestHome } from "../support/runner_process.ts";
 
 Deno.test("send --wait-reply prints the agent's answer and the receipt shows the evidence", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir);
+    await using home = new TestHome(dir);
     const runner = home.start(["echo", "--label", "api"]);
     await home.untilReady("api");
     const sent = await home.run(["send", "label:api", "one\ntwo", "--wait-reply"]);
@@ -35,7 +35,7 @@ Deno.test("send --wait-reply prints the agent's answer and the receipt shows the
 
 Deno.test("send without recipient exits 1 with near misses, and --queue keeps the message for a late agent", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir);
+    await using home = new TestHome(dir);
     const first = home.start(["echo", "--label", "api"]);
     await home.untilReady("api");
     const miss = await home.run(["send", "label:apj", "hello"]);
@@ -62,7 +62,7 @@ Deno.test("send without recipient exits 1 with near misses, and --queue keeps th
 
 Deno.test("another runner takes the relay over when its host is killed, and no accepted message is lost", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir);
+    await using home = new TestHome(dir);
     const host = home.start(["echo", "--label", "host"]);
     await home.untilReady("host");
     const other = home.start(["echo", "--label", "other"]);
@@ -93,7 +93,7 @@ Deno.test("another runner takes the relay over when its host is killed, and no a
 
 Deno.test("a claimable message offered to two runners is done by exactly one", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir);
+    await using home = new TestHome(dir);
     const runners = ["one", "two"].map((label) => home.start(["echo", "--label", label]));
     await home.untilReady("one");
     await home.untilReady("two");
@@ -114,7 +114,7 @@ Deno.test("a claimable message offered to two runners is done by exactly one", a
 
 Deno.test("restart and stop answer their command, and a second runner in the same place takes the next slot", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir);
+    await using home = new TestHome(dir);
     const first = home.start(["echo", "--label", "api"]);
     const card = await home.untilReady("api");
     const restarted = await home.run(["restart", "label:api"]);
@@ -145,7 +145,7 @@ Deno.test("restart and stop answer their command, and a second runner in the sam
 
 Deno.test("runner relay asks an embedded relay to yield, serves alone and stops cleanly on SIGTERM", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir);
+    await using home = new TestHome(dir);
     const runner = home.start(["echo", "--label", "api"]);
     await home.untilReady("api");
     const relay = home.start(["relay", "--json"]);
@@ -166,7 +166,7 @@ Deno.test("runner relay asks an embedded relay to yield, serves alone and stops 
 
 Deno.test("SIGKILL of a runner leaves no process of it, and the next run delivers what was unread", async () => {
   await withTempDir(async (dir) => {
-    const home = new TestHome(dir);
+    await using home = new TestHome(dir);
     const relay = home.start(["relay"]);
     await until("the relay", () => relay.out.includes("\n"));
     const runner = home.start(["echo", "--label", "api"]);

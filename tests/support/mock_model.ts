@@ -28,7 +28,7 @@ export interface MockModel {
   readonly url: string;
   readonly requests: MockRequest[];
   /** Decides what each request gets; without it the reply is `mock: <text>`, steered by directives in the text. */
-  decide: ((request: MockRequest) => MockReply | null) | null;
+  decide: ((request: MockRequest) => MockReply | null | Promise<MockReply | null>) | null;
   /** Number of requests whose newest user text contains `needle`. */
   asked(needle: string): number;
   /** Resolves once that number is at least `count`; rejects after 30 s. */
@@ -133,7 +133,8 @@ export function serveMockModel(wire: ModelWire): MockModel {
         const size = Math.ceil(reply.text.length / pieces);
         let piece = 0;
         const next = () => {
-          controller.enqueue(event(delta(reply.text.slice(piece * size, (piece + 1) * size) || " ")));
+          const text = reply.text.slice(piece * size, (piece + 1) * size);
+          if (text !== "") controller.enqueue(event(delta(text)));
           if (++piece >= pieces) return finish();
           timer = setTimeout(next, CHUNK_MS);
         };
@@ -160,7 +161,7 @@ export function serveMockModel(wire: ModelWire): MockModel {
       const asked: MockRequest = { ...read, body, at: Date.now() };
       requests.push(asked);
       for (const done of [...waiting]) done();
-      const reply = model.decide?.(asked) ?? obey(asked);
+      const reply = await model.decide?.(asked) ?? obey(asked);
       if (reply.kind === "error") {
         // The real APIs say so too; without it Claude Code asks again for minutes.
         const headers = { "x-should-retry": "false" };

@@ -29,6 +29,7 @@ export class TestHome {
   readonly cwd: string;
   readonly port = freePort();
   readonly #env: Record<string, string>;
+  readonly #started: RunningCommand[] = [];
 
   constructor(dir: string, env: Record<string, string> = {}) {
     this.home = join(dir, "home");
@@ -88,7 +89,14 @@ export class TestHome {
     args: readonly string[],
     options: { env?: Record<string, string>; cwd?: string } = {},
   ): RunningCommand {
-    return new RunningCommand(this.command(args, options).spawn());
+    const running = new RunningCommand(this.command(args, options).spawn());
+    this.#started.push(running);
+    return running;
+  }
+
+  /** Kills what a failed test left running, so that it fails alone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const running of this.#started) await running.kill9();
   }
 
   /** The agents on the bus. */
@@ -145,6 +153,15 @@ export class RunningCommand {
     this.#child.kill(signal);
   }
 
+  /** Kills the command unless it has ended. */
+  async kill9(): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch { /* it ended */ }
+    await this.#child.status;
+    await this.#reading;
+  }
+
   /** Resolves with the exit code, and rejects when it takes longer than `timeoutMs`. */
   async ended(timeoutMs = 60_000): Promise<number> {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -179,4 +196,16 @@ export async function processesWith(marker: string): Promise<number[]> {
     stdout: "piped",
   }).output();
   return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "").map(Number);
+}
+
+/** What `ps` says of processes, for the message of a failed assertion. */
+export async function describeProcesses(pids: readonly number[]): Promise<string[]> {
+  if (pids.length === 0) return [];
+  const { stdout } = await new Deno.Command("ps", {
+    args: ["-o", "pid=,ppid=,stat=,etime=,args=", "-p", pids.join(",")],
+    stdout: "piped",
+  }).output();
+  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "").map((line) =>
+    line.slice(0, 200)
+  );
 }
