@@ -2,6 +2,8 @@ import { isAbsolute, join, resolve } from "@std/path";
 import { RunnerError, shown } from "../base/errors.ts";
 
 const EXECUTABLE = 0o111;
+/** `e_machine` of the ELF header. */
+const ELF_MACHINE: Readonly<Record<string, number>> = { x86_64: 62, aarch64: 183 };
 
 /**
  * Returns the absolute path of a provider's command, resolved once. Names are looked up on PATH, where relative
@@ -16,7 +18,7 @@ export function resolveCommand(
   if (command.includes("/") || (Deno.build.os === "windows" && command.includes("\\"))) {
     const path = isAbsolute(command) ? command : resolve(options.cwd, command);
     const kind = kindOf(path);
-    if (kind === "program") return path;
+    if (kind === "program") return checkFormat(path, name);
     if (kind === "missing") {
       throw new RunnerError("E_PROVIDER_CMD", `"${name}" not found`, { hint: `correct command in ${file}` });
     }
@@ -30,13 +32,35 @@ export function resolveCommand(
     for (const suffix of suffixes) {
       const path = join(dir, command + suffix);
       const kind = kindOf(path);
-      if (kind === "program") return path;
+      if (kind === "program") return checkFormat(path, name);
       if (kind === "blocked") blocked ??= path;
     }
   }
   if (blocked !== null) throw notExecutable(name, blocked);
   throw new RunnerError("E_PROVIDER_CMD", `"${name}" not found on PATH`, {
     hint: `install it or set command in ${file}`,
+  });
+}
+
+/**
+ * Refuses an ELF file of another machine. The system would not: when it cannot run a file, it gives it to the shell as a
+ * script, and what comes out is a syntax error.
+ */
+function checkFormat(path: string, name: string): string {
+  if (Deno.build.os !== "linux") return path;
+  const head = new Uint8Array(20);
+  const file = Deno.openSync(path);
+  let length: number;
+  try {
+    length = file.readSync(head) ?? 0;
+  } finally {
+    file.close();
+  }
+  if (head[0] !== 0x7f || head[1] !== 0x45 || head[2] !== 0x4c || head[3] !== 0x46) return path;
+  if (length === head.length && (head[18]! | (head[19]! << 8)) === ELF_MACHINE[Deno.build.arch]) return path;
+  throw new RunnerError("E_PROVIDER_CMD", `"${name}" cannot be run: exec format error`, {
+    where: shown(path, 300),
+    hint: "the file is for another machine, or damaged",
   });
 }
 

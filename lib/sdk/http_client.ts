@@ -204,8 +204,12 @@ export class RelayHttpClient implements RelayHttp {
       });
     } catch (error) {
       options.signal?.throwIfAborted();
-      const refused = /refused|dns|lookup|connect/i.test(messageOf(error)) && !deadline.aborted;
-      return { ok: false, kind: refused ? "unavailable" : "unknown", message: messageOf(error) };
+      // The reason is in the cause. Only a connection that was never made proves that nothing was done.
+      const why = error instanceof Error && error.cause !== undefined
+        ? messageOf(error.cause)
+        : messageOf(error);
+      const unreached = /client error \(Connect\)/.test(why) && !deadline.aborted;
+      return { ok: false, kind: unreached ? "unavailable" : "unknown", message: reasonOf(why) };
     }
     try {
       const body = await readAllCapped(response.body, { maxBytes: options.maxBytes ?? SMALL, signal });
@@ -217,6 +221,11 @@ export class RelayHttpClient implements RelayHttp {
     }
     return judge(response, new TextDecoder().decode(bytes), read);
   }
+}
+
+/** The last clause of the platform's message; the ones before name the URL, which the caller knows. */
+function reasonOf(message: string): string {
+  return /client error \(\w+\): (.*)$/s.exec(message)?.[1] ?? message;
 }
 
 function judge<T>(

@@ -9,6 +9,9 @@ const BREAKER_WINDOW_MS = 60_000;
 /** Healthy for this long: the back-off starts anew. */
 const HEALTHY_MS = 300_000;
 
+/** Usage error, not executable, not found: trying again cannot help. */
+const USELESS_EXITS = new Set([2, 126, 127]);
+
 /** Starts the next incarnation. */
 export function spawn(state: State, effects: Effect[]): void {
   state.incarnation++;
@@ -67,7 +70,13 @@ export function exited(
     };
     return;
   }
-  died(state, effects, now, status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`);
+  const reason = status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`;
+  const begun = state.provider.state === "ready";
+  if (!begun && status.signal === null && USELESS_EXITS.has(status.code) && state.phase.phase === "running") {
+    state.provider = { state: "failed", reason };
+    return endWithError(state, "E_PROVIDER_CMD", `the provider cannot be started (${reason})`);
+  }
+  died(state, effects, now, reason);
 }
 
 function died(state: State, effects: Effect[], now: Now, reason: string): void {

@@ -25,7 +25,8 @@ export function dirname(value: string): string {
 
 /** Returns the last part of the path, without `suffix` when it ends so. */
 export function basename(value: string, suffix = ""): string {
-  return path.basename(value, suffix);
+  // Unlike node:path, @std/path calls the root its own last part.
+  return path.basename(value, suffix) || (value.startsWith("/") ? "/" : "");
 }
 
 /** Returns the extension with its dot, or an empty string. */
