@@ -93,6 +93,15 @@ export function writeFileOnce(path: string, text: string): boolean {
   }
 }
 
+/**
+ * Makes sure that a file exists and is 0600, without touching what is in it. For files that somebody else (SQLite)
+ * opens and whose side files take over its mode.
+ */
+export function ensurePrivateFile(path: string): void {
+  Deno.openSync(path, { append: true, create: true, mode: 0o600 }).close();
+  if (Deno.build.os !== "windows") Deno.chmodSync(path, 0o600);
+}
+
 function writeNew(path: string, text: string): void {
   const file = Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
   try {

@@ -7,6 +7,8 @@ const STDIN_LIMIT = 1024 * 1024;
 /** The real terminal, environment and working directory. */
 export function processIo(): Io {
   const env = Deno.env.toObject();
+  // Read once; what this process starts without an environment of its own must not inherit it.
+  if (env.AGENT_RELAY_TOKEN !== undefined) Deno.env.delete("AGENT_RELAY_TOKEN");
   const outIsTerminal = Deno.stdout.isTerminal();
   const errIsTerminal = Deno.stderr.isTerminal();
   return {

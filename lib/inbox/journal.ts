@@ -5,6 +5,7 @@ import { basename, dirname, join } from "@std/path";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
+import { ensurePrivateFile } from "../base/private_file.ts";
 import { finished } from "./core/row.ts";
 import { prepareSchema } from "./schema.ts";
 
@@ -87,6 +88,7 @@ class SqliteJournal implements Journal {
   constructor(options: JournalOptions, quarantined: string[]) {
     this.#quarantined = quarantined;
     this.#wall = options.wall;
+    ensurePrivateFile(options.path);
     this.#db = new DatabaseSync(options.path);
     try {
       prepareSchema(this.#db, options.path);

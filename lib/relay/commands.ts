@@ -106,14 +106,20 @@ export class CommandStore {
     return this.one(update.commandId)!;
   }
 
-  /** Ends commands whose time ran out. */
-  expire(now: number): void {
-    this.#db.run(
-      `UPDATE command SET status = 'expired', updated_at = ?, error = 'nobody took it in time'
-       WHERE status IN ('pending', 'accepted', 'running') AND expires_at <= ?`,
-      now,
+  /** Ends commands whose time ran out; returns their ids. */
+  expire(now: number): string[] {
+    const late = this.#db.all<{ id: string }>(
+      "SELECT id FROM command WHERE status IN ('pending', 'accepted', 'running') AND expires_at <= ?",
       now,
     );
+    for (const { id } of late) {
+      this.#db.run(
+        "UPDATE command SET status = 'expired', updated_at = ?, error = 'nobody took it in time' WHERE id = ?",
+        now,
+        id,
+      );
+    }
+    return late.map(({ id }) => id);
   }
 
   remove(id: string): boolean {

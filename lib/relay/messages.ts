@@ -225,8 +225,8 @@ export class MessageStore {
     this.#touch(id);
   }
 
-  /** Closes mail that nobody took in time. */
-  expireMessages(now: number): void {
+  /** Closes mail that nobody took in time; returns the ids. */
+  expireMessages(now: number): number[] {
     const expired = this.#db.all<{ id: number; agent_id: string }>(
       `SELECT m.id, r.agent_id FROM message m JOIN recipient r ON r.message_id = m.id
        WHERE m.expires_at <= ? AND r.closed = 0 LIMIT 1000`,
@@ -237,6 +237,7 @@ export class MessageStore {
       this.report({ messageId: id, agentId: agent_id, stage: "expired", at: now });
     }
     this.#db.run("UPDATE message SET pending = 0 WHERE pending = 1 AND expires_at <= ?", now);
+    return expired.map(({ id }) => id);
   }
 
   /** Adds a line to a receipt. Reports about messages that are not here are dropped. */

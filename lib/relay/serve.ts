@@ -1,4 +1,4 @@
-import { ensurePrivateDir } from "../base/private_file.ts";
+import { ensurePrivateDir, ensurePrivateFile } from "../base/private_file.ts";
 import { delay, TIMED_OUT, withDeadline } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { dirname } from "@std/path";
@@ -104,8 +104,8 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
   }
   try {
     ensurePrivateDir(dirname(options.dbPath));
+    ensurePrivateFile(options.dbPath);
     service = new RelayService({ ...options, leaseMs: options.leaseMs ?? LEASE_MS });
-    Deno.chmodSync(options.dbPath, 0o600);
   } catch (error) {
     abort.abort();
     await server.finished.catch(() => {});

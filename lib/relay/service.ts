@@ -250,11 +250,15 @@ export class RelayService {
   #sweep(): void {
     this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
     this.hub.sweep();
-    void this.#db.write(() => {
-      this.messages.expireMessages(this.now);
-      this.commands.expire(this.now);
-      return this.messages.expireClaims(this.now);
-    }).then((lapsed) => lapsed.forEach((id) => this.#offerAgain(id)))
+    void this.#db.write(() => ({
+      mail: this.messages.expireMessages(this.now),
+      commands: this.commands.expire(this.now),
+      claims: this.messages.expireClaims(this.now),
+    })).then(({ mail, commands, claims }) => {
+      for (const id of mail) this.#wake(`message/${id}`);
+      for (const id of commands) this.#wake(`command/${id}`);
+      for (const id of claims) this.#offerAgain(id);
+    })
       .catch((error) => this.#log.warn("the relay's sweep failed", { error: messageOf(error) }));
   }
 

@@ -20,7 +20,8 @@ export function resolve(...parts: string[]): string {
 
 /** Returns the path without its last part. */
 export function dirname(value: string): string {
-  return path.dirname(value);
+  // node:path keeps one of several separators.
+  return path.dirname(value).replace(/(?<=[^/])\/+$/, "");
 }
 
 /** Returns the last part of the path, without `suffix` when it ends so. */

@@ -1,0 +1,117 @@
+import { assert, assertEquals } from "@std/assert";
+import { busUrl } from "../../lib/sdk/url.ts";
+import { TestAgent, testRelay } from "../support/relay_world.ts";
+import { freePort, until, withTempDir } from "../support/temp.ts";
+
+Deno.test("busUrl keeps the path prefix and never drops TLS", () => {
+  assertEquals(busUrl("http://127.0.0.1:4850"), "ws://127.0.0.1:4850/bus");
+  assertEquals(busUrl("https://relay.example/base/"), "wss://relay.example/base/bus");
+  assertEquals(busUrl("wss://relay.example?x=1"), "wss://relay.example/bus");
+});
+
+Deno.test("the bus connects again when the relay comes back, and gets what it missed", async () => {
+  await withTempDir(async (dir) => {
+    const port = freePort();
+    const first = await testRelay(dir, { port });
+    const agent = await new TestAgent(first.url, "a").join();
+    await first.stop();
+    await until("the loss", () => agent.bus.transportState.state === "waiting");
+    assertEquals((await agent.bus.claim(1)).ok, false);
+    const second = await testRelay(dir, { port });
+    await until("the reconnect", () => agent.bus.transportState.state === "registered");
+    const other = await new TestAgent(second.url, "b").join();
+    await other.bus.send({ from: "b", to: "a", body: "after" });
+    await agent.untilGot("after");
+    for (const each of [agent, other]) await each.bus.close();
+    await second.stop();
+  });
+});
+
+Deno.test("a refused token is told apart from a network failure and retried slowly", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const wrong = new TestAgent(relay.url, "a", { token: "wrong" });
+    wrong.bus.connect();
+    await until("the refusal", () => wrong.bus.transportState.state === "waiting");
+    const refused = wrong.bus.transportState;
+    assert(refused.state === "waiting" && refused.reason.kind === "auth" && refused.delayMs >= 30_000);
+    const nowhere = new TestAgent(`http://127.0.0.1:${freePort()}`, "a");
+    nowhere.bus.connect();
+    await until("the failure", () => nowhere.bus.transportState.state === "waiting");
+    const failed = nowhere.bus.transportState;
+    assert(failed.state === "waiting" && failed.reason.kind === "network" && failed.delayMs < 1_000);
+    for (const each of [wrong, nowhere]) await each.bus.close();
+    await relay.stop();
+  });
+});
+
+Deno.test("frames that make no sense are dropped and counted, and too many of them end the link", async () => {
+  let sockets = 0;
+  const frames = [
+    "",
+    "null",
+    "[]",
+    "{",
+    '"x"',
+    '{"type":1}',
+    '{"type":"event","payload":{}}',
+    "[".repeat(100_000),
+  ];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    sockets++;
+    socket.onmessage = (event) => {
+      const frame = JSON.parse(event.data) as { type: string; id: string };
+      if (frame.type !== "register") return;
+      const payload = { frameId: frame.id, ok: true, agentId: "a", storeId: "s", epoch: 1, cursor: 0 };
+      socket.send(JSON.stringify({ type: "ack", id: frame.id, payload }));
+      for (let round = 0; round < (sockets === 1 ? 1 : 4); round++) {
+        for (const each of frames) socket.send(each);
+      }
+      const message = { id: 7, storeId: "s", from: "x", to: "a", body: "still here" };
+      socket.send(
+        JSON.stringify({
+          type: "event",
+          id: "evt-7",
+          payload: { seq: 7, event: "message.new", data: message },
+        }),
+      );
+    };
+    return response;
+  });
+  const agent = new TestAgent(`http://127.0.0.1:${server.addr.port}`, "a");
+  agent.bus.connect();
+  await agent.untilGot("still here");
+  agent.bus.reconnect("test");
+  await until(
+    "the end of the second link",
+    () => agent.states.some((state) => state.state === "waiting" && state.reason.kind === "protocol"),
+  );
+  await agent.bus.close();
+  await server.shutdown();
+});
+
+Deno.test("close settles every pending call and ends within its time against a peer that does not answer", async () => {
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    socket.onmessage = (event) => {
+      const frame = JSON.parse(event.data) as { type: string; id: string };
+      if (frame.type === "register") {
+        const payload = { frameId: frame.id, ok: true, agentId: "a", storeId: "s", epoch: 1, cursor: 0 };
+        socket.send(JSON.stringify({ type: "ack", id: frame.id, payload }));
+      }
+    };
+    return response;
+  });
+  const agent = new TestAgent(`http://127.0.0.1:${server.addr.port}`, "a");
+  agent.bus.connect();
+  await until("registration", () => agent.bus.transportState.state === "registered");
+  const pending = [
+    agent.bus.claim(1),
+    agent.bus.markRead([1]),
+    agent.bus.send({ from: "a", to: "b", body: "x" }),
+  ];
+  await agent.bus.close();
+  for (const result of await Promise.all(pending)) assertEquals(result.ok, false);
+  await server.shutdown();
+});
