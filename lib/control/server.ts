@@ -171,17 +171,17 @@ export function serveControl(options: ControlOptions): ControlServer {
 
 /** Refuses what a browser or a confused proxy could send; returns the parsed URL. */
 function guard(request: Request, port: number): URL {
-  if (request.url.length > URL_LIMIT) throw new RunnerError("E_TOO_LARGE", "url_too_long");
-  const url = new URL(request.url);
   for (const name of request.headers.keys()) {
     if (name === "origin" || name.startsWith("sec-fetch-")) {
       throw new RunnerError("E_FORBIDDEN", "forbidden_origin");
     }
   }
+  // Before the URL is looked at: a Host that is no host makes it unparsable.
   const host = `127.0.0.1:${port}`;
-  if (request.headers.get("host") !== host || url.host !== host) {
-    throw new RunnerError("E_FORBIDDEN", "forbidden_host");
-  }
+  if (request.headers.get("host") !== host) throw new RunnerError("E_FORBIDDEN", "forbidden_host");
+  if (request.url.length > URL_LIMIT) throw new RunnerError("E_TOO_LARGE", "url_too_long");
+  const url = URL.parse(request.url);
+  if (url === null || url.host !== host) throw new RunnerError("E_FORBIDDEN", "forbidden_host");
   if (request.method !== "GET" && request.method !== "POST") {
     throw new RunnerError("E_METHOD", "method_not_allowed");
   }

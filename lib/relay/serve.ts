@@ -38,14 +38,13 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
   let outcome: "stopped" | "yielded" = "stopped";
 
   const handler = (request: Request): Response | Promise<Response> => {
-    const url = new URL(request.url);
     const host = request.headers.get("host");
+    const named = host === null ? null : URL.parse(`http://${host}`);
+    const url = named === null ? null : URL.parse(request.url);
     // A web page may reach the loopback by its own name (DNS rebinding) or with its own Origin: neither is ours.
-    const named = host === null ? "" : host.replace(/:\d+$/, "");
-    if (
-      host === null || (local && (!names.has(named) || host !== `${named}:${port}`)) ||
-      url.host !== new URL(`http://${host}`).host
-    ) {
+    const ours = !local ||
+      (host !== null && names.has(host.replace(/:\d+$/, "")) && host.endsWith(`:${port}`));
+    if (url === null || url.host !== named?.host || !ours) {
       return errorResponse(new RunnerError("E_FORBIDDEN", "forbidden_host"));
     }
     const origin = request.headers.get("origin");
