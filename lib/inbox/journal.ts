@@ -31,7 +31,7 @@ export interface JournalOptions {
  */
 export function openJournal(options: JournalOptions): Journal {
   try {
-    return new SqliteJournal(options, []);
+    return checked(new SqliteJournal(options, []));
   } catch (error) {
     if (error instanceof RunnerError) throw error;
     if (!/malformed|not a database|corrupt|disk image/i.test(messageOf(error))) {
@@ -42,7 +42,21 @@ export function openJournal(options: JournalOptions): Journal {
       });
     }
     const moved = quarantineFile(options);
-    return new SqliteJournal(options, [moved]);
+    const fresh = new SqliteJournal(options, [moved]);
+    const saved = fresh.salvage(moved);
+    options.log.warn("readable rows of the damaged journal were taken over", { saved });
+    return fresh;
+  }
+}
+
+/** Damage shows only when a page is read, which would be in the middle of a delivery: every page is read now. */
+function checked(journal: SqliteJournal): SqliteJournal {
+  try {
+    journal.verify();
+    return journal;
+  } catch (error) {
+    journal.close();
+    throw error;
   }
 }
 
@@ -107,6 +121,53 @@ class SqliteJournal implements Journal {
       this.#db.close();
       throw error;
     }
+  }
+
+  /** Reads every page; throws when SQLite finds the file malformed. */
+  verify(): void {
+    const row = this.#db.prepare("PRAGMA integrity_check(1)").get() as { integrity_check: string };
+    if (row.integrity_check !== "ok") throw new Error(`malformed: ${row.integrity_check}`);
+  }
+
+  /** Copies what can be read and has its right checksum from a damaged file; returns how many rows that were. */
+  salvage(path: string): number {
+    let saved = 0;
+    let damaged: DatabaseSync;
+    try {
+      damaged = new DatabaseSync(path, { readOnly: true });
+    } catch {
+      return 0;
+    }
+    const each = (sql: string, take: (row: never) => void) => {
+      try {
+        for (const row of damaged.prepare(sql).iterate()) {
+          take(row as never);
+          saved++;
+        }
+      } catch { /* what is behind the damage cannot be read */ }
+    };
+    this.#transaction(() => {
+      each("SELECT * FROM message", (row: StoredRow) => {
+        const { key, ordinal, open, state, data, updated_at } = row;
+        const sum = checksum(key, ordinal, open, state, data, updated_at);
+        if (sum === row.checksum) this.#putRow.run(key, ordinal, open, state, data, updated_at, sum);
+        else saved--;
+      });
+      each(
+        "SELECT * FROM command",
+        (row: { id: string; data: string; updated_at: number; checksum: string }) => {
+          const sum = checksum(row.id, row.data, row.updated_at);
+          if (sum === row.checksum) this.#putCommand.run(row.id, row.data, row.updated_at, sum);
+          else saved--;
+        },
+      );
+      each("SELECT * FROM fact", (row: { name: string; value: string; checksum: string }) => {
+        if (checksum(row.name, row.value) === row.checksum) this.#writeFact(row.name, row.value);
+        else saved--;
+      });
+    });
+    damaged.close();
+    return saved;
   }
 
   load(): JournalSnapshot {

@@ -103,7 +103,9 @@ export class RelayService {
   /** A connection is gone: its agent is not ready from this moment. */
   async left(connection: Connection): Promise<void> {
     if (!this.hub.detach(connection) || this.#stopped) return;
-    await this.#db.write(() => this.agents.seen(connection.agentId, this.now)).catch(() => {});
+    // The moment of the loss, not of the commit that notes it.
+    const { now } = this;
+    await this.#db.write(() => this.agents.seen(connection.agentId, now)).catch(() => {});
     this.#tell("agent.disconnected", { agentId: connection.agentId });
   }
 
