@@ -129,7 +129,7 @@ Deno.test("agent ids are stable, identifiers, fit 64 characters with a slot, and
   ) {
     assertMatch(id, IDENTIFIER);
   }
-  assert(newRunnerId(base) !== newRunnerId(base));
+  assertEquals(new Set(Array.from({ length: 20 }, () => newRunnerId(base))).size, 20);
   assertEquals(slug("  Ünïcode & Co!  "), "u-ni-code-co");
 });
 
