@@ -13,6 +13,7 @@ import { exitCodeOf, exitCodeOfSignal } from "../exit_codes.ts";
 import { openLogFile } from "../run/log_file.ts";
 import { startSession } from "../run/session.ts";
 import { trapSignals } from "../run/signals.ts";
+import { saveTerminal } from "../run/terminal.ts";
 
 /** Runs a provider on the bus until it is told to stop. */
 export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
@@ -23,10 +24,8 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
     cwd: io.cwd,
     readStdin: () => io.readStdin(),
   });
-  if (!settings.headless) {
-    throw new RunnerError("E_USAGE", `${provider} in the terminal is not part of this version`, {
-      hint: "use --headless",
-    });
+  if (!settings.headless && !(io.outIsTerminal && Deno.stdin.isTerminal())) {
+    throw new RunnerError("E_USAGE", `${provider} needs a terminal`, { hint: "use --headless" });
   }
   const redactor = createRedactor();
   redactor.add(settings.relay.token.value);
@@ -35,6 +34,8 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
   }
   const level = typeof flags["log-level"] === "string" ? flags["log-level"] as LogLevel : "info";
   const toTerminal: LogSink = (line) => {
+    // The terminal is the agent's: nothing of ours is painted over it.
+    if (!settings.headless) return;
     if (io.errIsTerminal || line.level === "warn" || line.level === "error") io.err(humanLine(line));
   };
   const name = settings.agentId.value ??
@@ -48,6 +49,7 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
   const log = createLogger({ level, clock: systemClock, redactor, sinks: [toTerminal, logFile.sink] });
   // Before the first child exists: a signal at any time finds a handler (R-11).
   const signals = trapSignals(settings.headless);
+  const terminal = settings.headless ? null : await saveTerminal();
   try {
     const session = await startSession(settings, {
       clock: systemClock,
@@ -76,6 +78,7 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
     throw error;
   } finally {
     signals.dispose();
+    await terminal?.restore();
     logFile.close();
   }
 };

@@ -50,6 +50,32 @@ export function headlessArguments(
   ];
 }
 
+/** Flags with which a person chooses the conversation themselves. */
+const OWN_CONVERSATION = /^(?:--resume|-r|--continue|-c|--session-id|--from-pr|--fork-session)(?:=|$)/;
+
+/**
+ * Returns the arguments of a Claude Code in the person's terminal: messages come through the session socket, and
+ * everything else is what they typed after `--`.
+ */
+export function interactiveArguments(
+  launch: Pick<ProviderLaunch, "args" | "approval">,
+  conversation: ConversationStart,
+  options: { settingsFile: string | null; socketPath: string },
+): string[] {
+  const { args } = withoutSettings(launch.args);
+  const own = args.some((arg) => OWN_CONVERSATION.test(arg));
+  return [
+    ...approvalFlags(launch.approval),
+    "--messaging-socket-path",
+    options.socketPath,
+    ...(own && conversation.kind === "new"
+      ? []
+      : [conversation.kind === "resume" ? "--resume" : "--session-id", conversation.sessionId]),
+    ...(options.settingsFile === null ? [] : ["--settings", options.settingsFile]),
+    ...args,
+  ];
+}
+
 /**
  * Splits a person's own `--settings` off their arguments: of two, Claude keeps only the last (measured), so theirs is
  * merged into the generated file.

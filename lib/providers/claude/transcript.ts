@@ -6,12 +6,14 @@ import type { ProbeResult } from "../contract.ts";
 const LINE_LIMIT = 16 * 1024 * 1024;
 
 /** A row of the transcript, as far as it is read here. */
-interface Row {
+export interface Row {
   type?: string;
   uuid?: string;
   isApiErrorMessage?: boolean;
   isSidechain?: boolean;
   isMeta?: boolean;
+  /** A message that went in at a tool boundary of a running turn. */
+  attachment?: { type?: string; source_uuid?: string };
   message?: {
     model?: string;
     stop_reason?: string | null;
@@ -86,15 +88,16 @@ export async function probeTranscript(
         continue;
       }
       if (row.isSidechain === true) continue;
-      if (row.type === "user" && row.uuid !== undefined && wanted.has(row.uuid)) {
-        current = row.uuid;
+      const ours = inputOf(row);
+      if (ours !== null && wanted.has(ours)) {
+        current = ours;
         found.set(current, { last: null, seen: false, text: "", error: false });
       } else if (row.type === "user" && row.isMeta !== true && typeof row.message?.content === "string") {
         // Somebody else's prompt: what follows is another turn.
         current = null;
       } else if (row.type === "assistant" && current !== null) {
         const entry = found.get(current)!;
-        if (row.isApiErrorMessage === true || row.message?.model === "<synthetic>") {
+        if (isApiError(row)) {
           entry.error = true;
           entry.text = textOf(row);
         } else {
@@ -110,6 +113,19 @@ export async function probeTranscript(
   }
   for (const id of deliveryIds) results.set(id, judge(id, found.get(id)));
   return results;
+}
+
+/** The uuid of the message that a row brings in: a user row's own, or that of a message steered into a turn. */
+export function inputOf(row: Row): string | null {
+  if (row.type === "user") return row.uuid ?? null;
+  return row.type === "attachment" && row.attachment?.type === "queued_command"
+    ? row.attachment.source_uuid ?? null
+    : null;
+}
+
+/** True for the row that stands for an error of the model API instead of an answer. */
+export function isApiError(row: Row): boolean {
+  return row.isApiErrorMessage === true || row.message?.model === "<synthetic>";
 }
 
 function judge(
@@ -130,7 +146,8 @@ function judge(
     : { state: "seen", evidence };
 }
 
-function textOf(row: Row): string {
+/** The text blocks of a row, joined. */
+export function textOf(row: Row): string {
   const content = row.message?.content;
   if (typeof content === "string") return content;
   return (content ?? []).map((block) => block.type === "text" ? block.text ?? "" : "").join("");

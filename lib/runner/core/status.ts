@@ -31,6 +31,8 @@ export function statusOf(state: State): StatusPayload {
     case "none":
     case "spawning":
     case "starting":
+      // A dialog that waits for the person at the terminal; nobody else can answer it.
+      if (state.fault !== null) return not("busy", state.fault.reason);
       return not("online", "starting");
     case "stopping":
       return not("busy", "stopping");
