@@ -52,6 +52,11 @@ export class TestHome {
     };
   }
 
+  /** The environment of every command of this home. */
+  get env(): Record<string, string> {
+    return { ...this.#env };
+  }
+
   /** Writes a provider's file. */
   provider(name: string, settings: Record<string, unknown>): void {
     Deno.writeTextFileSync(join(this.home, "providers", `${name}.json`), JSON.stringify(settings), {

@@ -1,0 +1,239 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import type { Receipt } from "../../lib/protocol/message.ts";
+import { type RealAgent, withRealAgent } from "../support/real_home.ts";
+import { describeProcesses, processesWith, RUN_ARGS } from "../support/runner_process.ts";
+import { until } from "../support/temp.ts";
+import { TmuxTerminal } from "../support/tmux.ts";
+
+interface Seat extends RealAgent {
+  terminal: TmuxTerminal;
+}
+
+/** Runs `runner claude --label api` in a real terminal, as a person would, and checks that nothing is left after. */
+function seat(name: string, work: (seat: Seat) => Promise<void>, flags: readonly string[] = []): void {
+  Deno.test(`claude in the terminal: ${name}`, async () => {
+    await withRealAgent("claude", async (agent) => {
+      await using terminal = new TmuxTerminal();
+      await terminal.start([Deno.execPath(), ...RUN_ARGS, "claude", "--label", "api", ...flags], {
+        cwd: agent.home.cwd,
+        env: agent.home.env,
+      });
+      try {
+        await work({ ...agent, terminal });
+      } catch (error) {
+        throw new Error(`${(error as Error).message}\n--- screen\n${await terminal.capture()}`, {
+          cause: error,
+        });
+      }
+    });
+  });
+}
+
+async function receiptOf({ home }: RealAgent, id: number): Promise<Receipt> {
+  const { out, err } = await home.run(["receipt", String(id), "--json"]);
+  if (out === "") throw new Error(err);
+  return JSON.parse(out) as Receipt;
+}
+
+async function statusIs({ home }: RealAgent, status: string): Promise<void> {
+  await until(`status ${status}`, async () => (await home.agents())[0]?.status === status, 10_000);
+}
+
+async function send({ home }: RealAgent, text: string, ...flags: string[]): Promise<string> {
+  const { code, out, err } = await home.run(["send", "label:api", text, "--timeout", "30s", ...flags]);
+  assertEquals(code, 0, err);
+  return out;
+}
+
+/** The person quits; the terminal must be as it was. */
+async function quit(seat: Seat): Promise<void> {
+  await seat.terminal.press("C-u");
+  await seat.terminal.type("/exit");
+  await seat.terminal.untilShows(/\/exit/);
+  await seat.terminal.press("Enter");
+  await gone(seat, 0);
+}
+
+async function gone({ terminal, home }: Seat, code: number): Promise<void> {
+  await terminal.untilShows(new RegExp(`exit=${code}\\b`));
+  assertMatch(await terminal.capture(), /(?:^|\n)(?:exit=\d+\n)?icanon echo/, "the terminal was left raw");
+  const left = await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`);
+  assertEquals(await describeProcesses(left), []);
+}
+
+seat("a message to an idle session arrives beside a half-typed line, which stays as it is", async (seat) => {
+  await seat.home.untilReady("api");
+  await seat.terminal.type("half typed line");
+  await seat.terminal.untilShows(/half typed line/);
+  assertEquals(await send(seat, "marker-idle [[say an answer]]", "--wait-reply"), "an answer\n");
+  assertEquals(seat.model.asked("marker-idle"), 1);
+  assertEquals(seat.model.asked("half typed line"), 0, "the person's draft went to the model");
+  assertMatch(await seat.terminal.capture(), /❯ half typed line/);
+  const stages = (await receiptOf(seat, 1)).recipients[0]!.reports.map((report) => report.stage);
+  assertEquals(stages.slice(0, 4), ["received", "handed", "placed", "seen"]);
+  await statusIs(seat, "idle");
+  await quit(seat);
+});
+
+seat(
+  "a message while text streams becomes the next turn, and the status goes busy and idle",
+  async (seat) => {
+    await seat.home.untilReady("api");
+    await seat.terminal.type("mine [[slow 2500]]");
+    await seat.terminal.press("Enter");
+    await seat.model.untilAsked("mine");
+    await statusIs(seat, "busy");
+    assertEquals(await send(seat, "marker-stream [[say two]]", "--wait-reply"), "two\n");
+    assertEquals(seat.model.asked("marker-stream"), 1);
+    await statusIs(seat, "idle");
+    await quit(seat);
+  },
+);
+
+seat("a message while a tool runs is steered into the turn with --when next", async (seat) => {
+  await seat.home.untilReady("api");
+  const tool = JSON.stringify({ command: "sleep 3", description: "mock" });
+  await seat.terminal.type(`work [[tool Bash ${tool}]]`);
+  await seat.terminal.press("Enter");
+  await seat.model.untilAsked("work");
+  await statusIs(seat, "busy");
+  await send(seat, "marker-tool", "--when", "next", "--until", "seen");
+  assertEquals(seat.model.requests.filter((request) => request.history.includes("marker-tool")).length, 1);
+  await statusIs(seat, "idle");
+  await quit(seat);
+}, ["--approval", "open"]);
+
+seat(
+  "a message while a permission dialog is open waits for the person's answer and does not answer it",
+  async (seat) => {
+    await seat.home.untilReady("api");
+    const tool = JSON.stringify({ command: `touch ${seat.dir}/allowed`, description: "mock" });
+    await seat.terminal.type(`ask [[tool Bash ${tool}]]`);
+    await seat.terminal.press("Enter");
+    await seat.terminal.untilShows(/Do you want to proceed|1\. Yes/);
+    await until("the reason approval", async () => {
+      const meta = (await seat.home.agents())[0]!.meta as { busyReasons?: string[] };
+      return meta.busyReasons?.includes("approval") === true;
+    }, 10_000);
+    const waiting = send(seat, "marker-dialog [[say three]]", "--until", "seen");
+    await until(
+      "the hand-over",
+      async () =>
+        (await receiptOf(seat, 1)).recipients[0]!.reports.some((report) => report.stage === "handed"),
+    );
+    assertMatch(await seat.terminal.capture(), /1\. Yes/);
+    await seat.terminal.press("Enter");
+    await waiting;
+    assertEquals(await Deno.stat(`${seat.dir}/allowed`).then(() => true, () => false), true);
+    await statusIs(seat, "idle");
+    await quit(seat);
+  },
+);
+
+seat("a message of 84 kB arrives whole", async (seat) => {
+  await seat.home.untilReady("api");
+  const body = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repeat(45)}`).join("\n") +
+    " [[say big]]";
+  assert(body.length > 80_000);
+  assertEquals(await send(seat, body, "--wait-reply"), "big\n");
+  assertStringIncludes(seat.model.requests.at(-1)!.text, body);
+  await quit(seat);
+});
+
+seat(
+  "Esc during a turn: the status is right though no hook fires, and the next message arrives",
+  async (seat) => {
+    await seat.home.untilReady("api");
+    await seat.terminal.type("hang on [[hang]]");
+    await seat.terminal.press("Enter");
+    await seat.model.untilAsked("hang on");
+    await statusIs(seat, "busy");
+    await seat.terminal.press("Escape");
+    await statusIs(seat, "idle");
+    seat.model.decide = (request) =>
+      request.text.includes("after-esc") ? { kind: "say", text: "back" } : null;
+    assertEquals(await send(seat, "after-esc", "--wait-reply"), "back\n");
+    await quit(seat);
+  },
+);
+
+seat("/clear begins another conversation in the same agent, and messages arrive there", async (seat) => {
+  const before = await seat.home.untilReady("api");
+  await send(seat, "before-clear [[say one]]", "--wait-reply");
+  await seat.terminal.type("/clear");
+  await seat.terminal.untilShows(/\/clear/);
+  await seat.terminal.press("Enter");
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  assertEquals(await send(seat, "after-clear [[say two]]", "--wait-reply"), "two\n");
+  assertEquals(seat.model.requests.at(-1)!.history.includes("before-clear"), false);
+  const after = await seat.home.untilReady("api");
+  assertEquals([after.id, after.instanceId], [before.id, before.instanceId]);
+  await quit(seat);
+});
+
+seat(
+  "restart and stop by command: the conversation goes on, then the terminal is the person's again",
+  async (seat) => {
+    await seat.home.untilReady("api");
+    await send(seat, "remember zebra-77 [[say ok]]", "--wait-reply");
+    const restarted = await seat.home.run(["restart", "label:api"]);
+    assertEquals(restarted.code, 0, restarted.err);
+    await send(seat, "after restart [[say here]]", "--wait-reply");
+    assertStringIncludes(seat.model.requests.at(-1)!.history, "zebra-77");
+    const stopped = await seat.home.run(["stop", "label:api", "--hard"]);
+    assertEquals(stopped.code, 0, stopped.err);
+    await gone(seat, 0);
+  },
+);
+
+seat("SIGKILL of the agent: it comes back with its conversation, and nothing is lost", async (seat) => {
+  await seat.home.untilReady("api");
+  await send(seat, "remember lion-88 [[say ok]]", "--wait-reply");
+  const [file] = [...Deno.readDirSync(join(seat.dir, "claude", "sessions"))].filter((each) =>
+    each.name.endsWith(".json")
+  );
+  Deno.kill(Number(file!.name.replace(".json", "")), "SIGKILL");
+  const sent = send(seat, "after kill [[say again]]", "--wait-reply");
+  assertEquals(await sent, "again\n");
+  assertStringIncludes(seat.model.requests.at(-1)!.history, "lion-88");
+  assertEquals(seat.model.asked("after kill"), 1);
+  await quit(seat);
+});
+
+seat("a turn that ends in 401 is reported as such and nothing is acked", async (seat) => {
+  await seat.home.untilReady("api");
+  seat.model.decide = () => ({ kind: "error", status: 401 });
+  await seat.home.run(["send", "label:api", "marker-401"]);
+  await until(
+    "the hold",
+    async () => (await receiptOf(seat, 1)).recipients[0]!.reports.some((report) => report.stage === "held"),
+  );
+  assertEquals((await receiptOf(seat, 1)).recipients[0]!.read, false);
+  await statusIs(seat, "error");
+  seat.model.decide = null;
+  await quit(seat);
+});
+
+Deno.test("claude in the terminal: a trust dialog is named on the bus and never answered", async () => {
+  await withRealAgent("claude", async (agent) => {
+    const config = join(agent.dir, "claude", ".claude.json");
+    Deno.writeTextFileSync(config, JSON.stringify({ hasCompletedOnboarding: true, projects: {} }));
+    await using terminal = new TmuxTerminal();
+    await terminal.start([Deno.execPath(), ...RUN_ARGS, "claude", "--label", "api"], {
+      cwd: agent.home.cwd,
+      env: agent.home.env,
+    });
+    await until("the dialog's name on the bus", async () => {
+      const meta = (await agent.home.agents())[0]?.meta as { reason?: string } | undefined;
+      return meta?.reason === "blocked: trust dialog";
+    });
+    const screen = await terminal.capture();
+    assertMatch(screen, /trust/i);
+    await agent.home.run(["send", "label:api", "waits"]);
+    assertEquals(await terminal.capture(), screen, "the screen changed");
+    const stopped = await agent.home.run(["stop", "label:api"]);
+    assertEquals(stopped.code, 0, stopped.err);
+    await gone({ ...agent, terminal }, 0);
+  });
+});

@@ -1,0 +1,69 @@
+import { until } from "./temp.ts";
+
+/** A real terminal of 120 by 40 in a tmux server of its own. */
+export class TmuxTerminal {
+  readonly #name = `runner-test-${crypto.randomUUID().slice(0, 8)}`;
+
+  /** Starts a command; the shell around it stays and prints `exit=<code>` and the terminal's echo flag after it. */
+  async start(
+    command: readonly string[],
+    options: { cwd: string; env: Record<string, string> },
+  ): Promise<void> {
+    const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`;
+    const env = Object.entries(options.env).map(([name, value]) => quote(`${name}=${value}`)).join(" ");
+    const run = `env -i TERM=xterm-256color ${env} ${command.map(quote).join(" ")}`;
+    const after =
+      'code=$?; echo "exit=$code"; stty -a | grep -o "[-]*icanon\\|[-]*echo " | tr "\\n" " "; exec sleep 1000';
+    await this.#tmux(
+      "new-session",
+      "-d",
+      "-x",
+      "120",
+      "-y",
+      "40",
+      "-s",
+      "t",
+      "-c",
+      options.cwd,
+      `${run}; ${after}`,
+    );
+  }
+
+  /** What is on the screen. */
+  capture(): Promise<string> {
+    return this.#tmux("capture-pane", "-p", "-t", "t");
+  }
+
+  /** Types text, as a person would. */
+  async type(text: string): Promise<void> {
+    await this.#tmux("send-keys", "-t", "t", "-l", text);
+  }
+
+  /** Presses a key by tmux's name, like `Enter`, `Escape`, `C-u`. */
+  async press(key: string): Promise<void> {
+    await this.#tmux("send-keys", "-t", "t", key);
+  }
+
+  /** Resolves once the screen shows a match. */
+  async untilShows(pattern: RegExp, timeoutMs = 20_000): Promise<void> {
+    try {
+      await until(`${pattern} on the screen`, async () => pattern.test(await this.capture()), timeoutMs);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}:\n${await this.capture()}`);
+    }
+  }
+
+  async #tmux(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await new Deno.Command("tmux", {
+      args: ["-L", this.#name, "-f", "/dev/null", ...args],
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    if (code !== 0) throw new Error(`tmux ${args[0]}: ${new TextDecoder().decode(stderr)}`);
+    return new TextDecoder().decode(stdout);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#tmux("kill-server").catch(() => {});
+  }
+}
