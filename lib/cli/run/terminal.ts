@@ -1,23 +1,26 @@
 /** The terminal's state before the agent had it. */
 export interface SavedTerminal {
-  /** Puts it back, whatever the agent left: line discipline, screen, mouse, cursor, paste mode. Idempotent. */
-  restore(): Promise<void>;
+  /**
+   * Puts the line discipline back, and after an agent that was killed also screen, mouse, cursor and paste mode.
+   * After a clean end those are right already, and leaving the alternate screen twice would move the cursor.
+   */
+  restore(how: "clean" | "killed"): Promise<void>;
 }
 
 /** Ends the modes that the agents switch on; each is harmless when it is off. */
 const RESET =
   "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?2026l\x1b[<u\x1b[?25h\x1b[0m";
 
-/** Remembers the terminal's state. Without `stty` (Windows) only the modes are reset. */
+/** Remembers the terminal's state. Without `stty` (Windows) there is no line discipline to put back. */
 export async function saveTerminal(): Promise<SavedTerminal> {
   const saved = await stty(["-g"]);
   let restored = false;
   return {
-    async restore() {
+    async restore(how) {
       if (restored) return;
       restored = true;
       if (saved !== null) await stty([saved.trim()]);
-      Deno.stdout.writeSync(new TextEncoder().encode(RESET));
+      if (how === "killed") Deno.stdout.writeSync(new TextEncoder().encode(RESET));
     },
   };
 }

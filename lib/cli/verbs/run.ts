@@ -50,6 +50,7 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
   // Before the first child exists: a signal at any time finds a handler.
   const signals = trapSignals(settings.headless);
   const terminal = settings.headless ? null : await saveTerminal();
+  let end: "clean" | "killed" = "killed";
   try {
     const session = await startSession(settings, {
       clock: systemClock,
@@ -71,6 +72,7 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
       log.warn("approval mode open: the agent may do everything without asking");
     }
     const outcome = await session.ended;
+    if (!wasKilled(outcome)) end = "clean";
     log.info("run ended", { cause: outcome.cause.kind });
     return exitCode(outcome, signals.crashed);
   } catch (error) {
@@ -78,10 +80,17 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
     throw error;
   } finally {
     signals.dispose();
-    await terminal?.restore();
+    await terminal?.restore(end);
     logFile.close();
   }
 };
+
+/** True when the agent had no chance to put the terminal back itself. */
+function wasKilled({ cause }: ExitOutcome): boolean {
+  return cause.kind === "signal" || cause.kind === "error" ||
+    (cause.kind === "command" && cause.action === "agent.kill") ||
+    (cause.kind === "provider" && cause.status.signal !== null);
+}
 
 function exitCode(outcome: ExitOutcome, crashed: unknown): number {
   if (crashed !== undefined) throw crashed;
