@@ -72,7 +72,7 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
       log.warn("approval mode open: the agent may do everything without asking");
     }
     const outcome = await session.ended;
-    if (!wasKilled(outcome)) end = "clean";
+    if (!wasKilled(provider, outcome)) end = "clean";
     log.info("run ended", { cause: outcome.cause.kind });
     return exitCode(outcome, signals.crashed);
   } catch (error) {
@@ -85,8 +85,9 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
   }
 };
 
-/** True when the agent had no chance to put the terminal back itself. */
-function wasKilled({ cause }: ExitOutcome): boolean {
+/** True when the agent did not put the terminal back itself: it was killed, or is a Codex TUI that got a signal. */
+function wasKilled(provider: string, { cause }: ExitOutcome): boolean {
+  if (provider === "codex" && cause.kind !== "provider") return true;
   return cause.kind === "signal" || cause.kind === "error" ||
     (cause.kind === "command" && cause.action === "agent.kill") ||
     (cause.kind === "provider" && cause.status.signal !== null);

@@ -34,6 +34,7 @@ export class CodexThread {
   #activity: Activity = "idle";
   #threadId: string;
   #turnId: string | null = null;
+  #paused = false;
 
   constructor(emit: (event: ProviderEvent) => void, threadId: string) {
     this.#emit = emit;
@@ -42,6 +43,11 @@ export class CodexThread {
 
   get activity(): Activity {
     return this.#activity;
+  }
+
+  /** True after an interrupted turn: the server's queue stands still until it is started (measured). */
+  get paused(): boolean {
+    return this.#paused;
   }
 
   /** The running turn, for `turn/interrupt`. */
@@ -57,6 +63,7 @@ export class CodexThread {
         return this.status(params.status);
       case "turn/started":
         this.#turnId = (params.turn as Turn).id ?? null;
+        this.#paused = false;
         return;
       case "item/started":
       case "item/completed":
@@ -120,6 +127,7 @@ export class CodexThread {
     const turn = this.#turn(turnId);
     this.#turns.delete(turnId);
     if (this.#turnId === turnId) this.#turnId = null;
+    if (ended.status === "interrupted") this.#paused = true;
     const { deliveries } = turn;
     if (deliveries.length === 0) return;
     if (ended.status === "completed") {

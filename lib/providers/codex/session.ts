@@ -35,8 +35,14 @@ interface QueueEntry {
   clientUserMessageId: string;
 }
 
-/** A headless Codex (0.169.0): its app-server on a loopback port with a capability token, one thread. */
-export class HeadlessCodex implements ProviderSession {
+/** Variable in which the TUI finds the capability token; only its own process has it. */
+const TOKEN_VARIABLE = "AGENT_RELAY_CODEX_TOKEN";
+
+/**
+ * Codex (0.169.0): its app-server on a loopback port with a capability token, and one thread. In a terminal the TUI is
+ * a second client of the same thread: the session ends with it, and approvals are the person's to answer there.
+ */
+export class CodexSession implements ProviderSession {
   readonly #child: ChildHandle;
   readonly #launch: ProviderLaunch;
   readonly #ports: ProviderPorts;
@@ -49,8 +55,9 @@ export class HeadlessCodex implements ProviderSession {
   #threadId: string | null;
   #phase: "running" | "stopping" | "ended" = "running";
   #lastError = "";
+  #tui: ChildHandle | null = null;
 
-  static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<HeadlessCodex> {
+  static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<CodexSession> {
     const args = splitArguments(launch.args);
     const token = randomToken();
     const hash = createHash("sha256").update(token).digest("hex");
@@ -64,7 +71,7 @@ export class HeadlessCodex implements ProviderSession {
       stderr: "piped",
       ownGroup: true,
     });
-    return new HeadlessCodex(child, launch, ports, token, args);
+    return new CodexSession(child, launch, ports, token, args);
   }
 
   private constructor(
@@ -82,16 +89,19 @@ export class HeadlessCodex implements ProviderSession {
     this.#threadId = launch.resume;
     const banner = Promise.withResolvers<string>();
     const errors = this.#readErrors(child.stderr!, banner.resolve);
-    this.exited = child.exited.then(async (status) => {
+    const tuiEnded = Promise.withResolvers<ExitStatus>();
+    this.exited = Promise.race([child.exited, tuiEnded.promise]).then(async (status) => {
+      // The person quit, or one of the two died: neither is of use without the other.
       this.#phase = "ended";
       this.#rpc?.close();
+      await Promise.all([this.#tui?.stop({ graceMs: TERM_MS }), child.stop({ graceMs: TERM_MS })]);
       await errors;
       if (status.code !== 0 && this.#lastError !== "") {
         ports.log.warn("codex ended", { code: status.code, last: this.#lastError });
       }
       return status;
     });
-    void this.#begin(banner.promise);
+    void this.#begin(banner.promise, tuiEnded.resolve);
   }
 
   get pid(): number {
@@ -111,7 +121,7 @@ export class HeadlessCodex implements ProviderSession {
   }
 
   /** Banner, link, thread; a start that fails ends the process, which is what the supervisor acts on. */
-  async #begin(banner: Promise<string>): Promise<void> {
+  async #begin(banner: Promise<string>, tuiEnded: (status: ExitStatus) => void): Promise<void> {
     try {
       const gone = this.#child.exited.then(() => null);
       const url = await withDeadline(this.#ports.clock, BANNER_MS, Promise.race([banner, gone]));
@@ -121,12 +131,29 @@ export class HeadlessCodex implements ProviderSession {
       this.#url = url;
       await this.#connect();
       await this.#checkLogin();
+      if (!this.#launch.headless) await this.#openTui(tuiEnded);
       this.#ports.emit({ type: "ready", resume: this.#threadId });
     } catch (error) {
       if (this.#phase !== "running") return;
       this.#ports.log.warn("codex cannot be used", { error: messageOf(error) });
       await this.#child.stop({ graceMs: 0 });
     }
+  }
+
+  /** Starts the TUI on the runner's own thread. Without -C it asks for no trust and works in the server's directory. */
+  async #openTui(ended: (status: ExitStatus) => void): Promise<void> {
+    const tui = await this.#ports.processes.spawn({
+      command: this.#launch.command,
+      args: ["--remote", this.#url, "--remote-auth-token-env", TOKEN_VARIABLE, "resume", this.#threadId!],
+      cwd: this.#launch.cwd,
+      env: { ...this.#launch.env, [TOKEN_VARIABLE]: this.#token },
+      stdin: "inherit",
+      stdout: "inherit",
+      stderr: "inherit",
+      ownGroup: false,
+    });
+    this.#tui = tui;
+    void tui.exited.then(ended);
   }
 
   /** Dials, shakes hands and takes the thread up, or begins one. */
@@ -138,8 +165,15 @@ export class HeadlessCodex implements ProviderSession {
       log: this.#ports.log,
       random: Math.random,
       events: {
-        notification: (method, params) => this.#thread?.take(method, params),
+        notification: (method, params) => {
+          if (method === "thread/started") this.#threadStarted(params.thread);
+          this.#thread?.take(method, params);
+          // Somebody stopped a turn, not the work that waits behind it.
+          if (method === "turn/completed" && this.#thread?.paused === true) void this.#startQueue();
+        },
         request: (method, params) => {
+          // Left to the person at the TUI; the answer given there settles the request on the server.
+          if (!this.#launch.headless) return new Promise(() => {});
           this.#ports.log.info("declined, nobody can answer", {
             method,
             threadId: String(params.threadId ?? ""),
@@ -157,6 +191,29 @@ export class HeadlessCodex implements ProviderSession {
     this.#rpc = rpc;
     await this.#openThread(rpc);
     void rpc.closed.then(() => this.#lost(rpc));
+  }
+
+  /** The person began another conversation (`/new`); helper threads of the TUI are ephemeral and none of ours. */
+  #threadStarted(value: unknown): void {
+    const thread = value as { id?: string; ephemeral?: boolean; threadSource?: string | null };
+    if (this.#launch.headless || thread.threadSource !== "user" || thread.ephemeral === true) return;
+    if (thread.id === undefined || thread.id === this.#threadId) return;
+    const threadId = thread.id;
+    this.#threadId = threadId;
+    this.#thread = new CodexThread((event) => this.#ports.emit(event), threadId);
+    this.#ports.emit({ type: "activity", activity: "idle" });
+    this.#ports.emit({ type: "conversation", resume: threadId });
+    this.#subscribe(threadId).catch((error) =>
+      this.#ports.log.warn("the new conversation cannot be followed", { error: messageOf(error) })
+    );
+  }
+
+  async #subscribe(threadId: string): Promise<void> {
+    const rpc = this.#need();
+    // A thread without a turn has no file yet; a name makes it (measured).
+    await rpc.request("thread/name/set", { threadId, name: this.#launch.label ?? this.#launch.agentId });
+    const { thread } = await this.#resume(rpc, { threadId, excludeTurns: true });
+    this.#thread?.status(thread.status);
   }
 
   async #openThread(rpc: RpcLink): Promise<void> {
@@ -254,6 +311,16 @@ export class HeadlessCodex implements ProviderSession {
       input: [{ type: "text", text: delivery.text }],
       clientUserMessageId: delivery.deliveryId,
     });
+    if (this.#thread?.paused === true) await this.#startQueue();
+  }
+
+  async #startQueue(): Promise<void> {
+    if (this.#phase !== "running") return;
+    try {
+      await this.#need().request("thread/queue/start", { threadId: this.#threadId });
+    } catch (error) {
+      this.#ports.log.debug("the queue was not started", { error: messageOf(error) });
+    }
   }
 
   async #turns(): Promise<Turn[]> {
@@ -283,9 +350,7 @@ export class HeadlessCodex implements ProviderSession {
         else results.set(id, probeTurns(turns, id) ?? { state: "absent" });
       }
       // After an interrupt the queue stands still until it is told to go on (measured).
-      if (queue.length > 0 && this.#thread?.activity === "idle") {
-        await this.#need().request("thread/queue/start", { threadId: this.#threadId });
-      }
+      if (queue.length > 0 && this.#thread?.activity === "idle") await this.#startQueue();
     } catch (error) {
       for (const id of deliveryIds) {
         if (!results.has(id)) results.set(id, { state: "unknown", reason: messageOf(error) });
@@ -315,6 +380,8 @@ export class HeadlessCodex implements ProviderSession {
         this.#ports.log.debug("codex drains, a second signal ends it");
       }
     }
-    return await this.#child.stop({ graceMs: options.graceful ? options.timeoutMs : 0 });
+    const stop = { graceMs: options.graceful ? options.timeoutMs : 0 };
+    const [status] = await Promise.all([this.#child.stop(stop), this.#tui?.stop(stop)]);
+    return status;
   }
 }

@@ -1,0 +1,159 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { Receipt } from "../../lib/protocol/message.ts";
+import { type RealAgent, withRealAgent } from "../support/real_home.ts";
+import { describeProcesses, processesWith, RUN_ARGS } from "../support/runner_process.ts";
+import { until } from "../support/temp.ts";
+import { TmuxTerminal } from "../support/tmux.ts";
+
+interface Seat extends RealAgent {
+  terminal: TmuxTerminal;
+}
+
+/** Runs `runner codex --label api` in a real terminal, as a person would. */
+function seat(name: string, work: (seat: Seat) => Promise<void>, flags: readonly string[] = []): void {
+  Deno.test(`codex in the terminal: ${name}`, async () => {
+    await withRealAgent("codex", async (agent) => {
+      await using terminal = new TmuxTerminal();
+      await terminal.start([Deno.execPath(), ...RUN_ARGS, "codex", "--label", "api", ...flags], {
+        cwd: agent.home.cwd,
+        env: agent.home.env,
+      });
+      try {
+        await agent.home.untilReady("api");
+        await terminal.untilShows(/›/);
+        await work({ ...agent, terminal });
+      } catch (error) {
+        throw new Error(`${(error as Error).message}\n--- screen\n${await terminal.capture()}`, {
+          cause: error,
+        });
+      }
+    });
+  });
+}
+
+async function receiptOf({ home }: RealAgent, id: number): Promise<Receipt> {
+  const { out, err } = await home.run(["receipt", String(id), "--json"]);
+  if (out === "") throw new Error(err);
+  return JSON.parse(out) as Receipt;
+}
+
+async function statusIs({ home }: RealAgent, status: string): Promise<void> {
+  await until(`status ${status}`, async () => (await home.agents())[0]?.status === status, 10_000);
+}
+
+async function send({ home }: RealAgent, text: string, ...flags: string[]): Promise<string> {
+  const { code, out, err } = await home.run(["send", "label:api", text, "--timeout", "30s", ...flags]);
+  assertEquals(code, 0, err);
+  return out;
+}
+
+async function quit(seat: Seat): Promise<void> {
+  await seat.terminal.press("C-c");
+  await seat.terminal.press("C-c");
+  await gone(seat, 0);
+}
+
+async function gone({ terminal, home }: Seat, code: number): Promise<void> {
+  await terminal.untilShows(new RegExp(`exit=${code}\\b`));
+  await terminal.untilShows(/(?<!-)icanon echo/);
+  const left = await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`);
+  assertEquals(await describeProcesses(left), []);
+}
+
+seat(
+  "a message to an idle session appears in the TUI beside a half-typed line, which stays as it is",
+  async (seat) => {
+    await seat.terminal.type("half typed line");
+    await seat.terminal.untilShows(/half typed line/);
+    assertEquals(await send(seat, "marker-idle [[say an answer]]", "--wait-reply"), "an answer\n");
+    assertEquals([seat.model.asked("marker-idle"), seat.model.asked("half typed line")], [1, 0]);
+    await seat.terminal.untilShows(/an answer/);
+    assertMatch(await seat.terminal.capture(), /›\s+half typed line/);
+    await statusIs(seat, "idle");
+    await quit(seat);
+  },
+);
+
+seat("the person's own turn shows in the status, and a message waits for its end", async (seat) => {
+  await seat.terminal.type("mine [[slow 2500]]");
+  await seat.terminal.untilShows(/slow 2500/);
+  await seat.terminal.press("Enter");
+  await seat.model.untilAsked("mine");
+  await statusIs(seat, "busy");
+  assertEquals(await send(seat, "marker-stream [[say two]]", "--wait-reply"), "two\n");
+  assertEquals(seat.model.asked("marker-stream"), 1);
+  await statusIs(seat, "idle");
+  await quit(seat);
+});
+
+seat("an approval is left to the person at the TUI", async (seat) => {
+  const call = {
+    cmd: `touch ${seat.dir}/outside`,
+    sandbox_permissions: "require_escalated",
+    justification: "test",
+  };
+  await send(seat, `do it [[tool exec_command ${JSON.stringify(call)}]]`);
+  await seat.terminal.untilShows(/Yes, proceed|1\. Yes/);
+  await until("the reason approval", async () => {
+    const meta = (await seat.home.agents())[0]!.meta as { busyReasons?: string[] };
+    return meta.busyReasons?.includes("approval") === true;
+  }, 10_000);
+  await seat.terminal.press("Enter");
+  await until(
+    "the work that was allowed",
+    () => Deno.stat(`${seat.dir}/outside`).then(() => true, () => false),
+  );
+  await statusIs(seat, "idle");
+  await quit(seat);
+});
+
+seat("Esc during the person's turn: idle, and the next message arrives", async (seat) => {
+  await seat.terminal.type("hang on [[hang]]");
+  await seat.terminal.untilShows(/hang on/);
+  await seat.terminal.press("Enter");
+  await seat.model.untilAsked("hang on");
+  await statusIs(seat, "busy");
+  await seat.terminal.press("Escape");
+  await statusIs(seat, "idle");
+  seat.model.decide = (request) => request.text.includes("after-esc") ? { kind: "say", text: "back" } : null;
+  assertEquals(await send(seat, "after-esc", "--wait-reply"), "back\n");
+  await quit(seat);
+});
+
+seat("/new begins another conversation, and messages arrive there", async (seat) => {
+  await send(seat, "before-new [[say one]]", "--wait-reply");
+  await seat.terminal.type("/new");
+  await seat.terminal.untilShows(/\/new/);
+  await seat.terminal.press("Enter");
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  assertEquals(await send(seat, "after-new [[say two]]", "--wait-reply"), "two\n");
+  assertEquals(seat.model.requests.at(-1)!.history.includes("before-new"), false);
+  await quit(seat);
+});
+
+seat(
+  "restart and stop by command: the conversation goes on, then the terminal is the person's again",
+  async (seat) => {
+    await send(seat, "remember zebra-77 [[say ok]]", "--wait-reply");
+    const restarted = await seat.home.run(["restart", "label:api"]);
+    assertEquals(restarted.code, 0, restarted.err);
+    await send(seat, "after restart [[say here]]", "--wait-reply");
+    assertStringIncludes(seat.model.requests.at(-1)!.history, "zebra-77");
+    const stopped = await seat.home.run(["stop", "label:api", "--hard"]);
+    assertEquals(stopped.code, 0, stopped.err);
+    await gone(seat, 0);
+  },
+);
+
+seat("a turn that ends in 401 is reported as such and nothing is acked", async (seat) => {
+  seat.model.decide = () => ({ kind: "error", status: 401 });
+  await seat.home.run(["send", "label:api", "marker-401"]);
+  await until(
+    "the hold",
+    async () => (await receiptOf(seat, 1)).recipients[0]!.reports.some((report) => report.stage === "held"),
+  );
+  assertEquals((await receiptOf(seat, 1)).recipients[0]!.read, false);
+  await statusIs(seat, "error");
+  seat.model.decide = null;
+  await quit(seat);
+});
