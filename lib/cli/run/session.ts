@@ -1,7 +1,7 @@
-import { join } from "@std/path";
+import { join, resolve } from "@std/path";
 import { RelayBusClient, RelayHttpClient } from "agent-relay-sdk";
 import type { Clock } from "../../base/clock.ts";
-import { messageOf, RunnerError } from "../../base/errors.ts";
+import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { ensurePrivateDir } from "../../base/private_file.ts";
 import type { Redactor } from "../../base/redact.ts";
@@ -200,9 +200,11 @@ export async function startSession(
         [RUN_MARKER]: runId,
       },
     });
-    const args = provider === "echo"
-      ? self.args
-      : [...settings.providerSettings.defaultArgs.value, ...settings.providerArgs];
+    const args = provider === "echo" ? self.args : [
+      ...(provider === "claude" ? pluginArguments(settings) : []),
+      ...settings.providerSettings.defaultArgs.value,
+      ...settings.providerArgs,
+    ];
     const launch = (incarnation: number, resume: string | null): ProviderLaunch => ({
       command,
       args,
@@ -280,6 +282,20 @@ export async function startSession(
     await takeBack();
     throw error;
   }
+}
+
+/** Claude passes over a plugin directory that is not there without a word, so it is looked at here. */
+function pluginArguments(settings: RunSettings): string[] {
+  const { value, where } = settings.providerSettings.pluginDirs;
+  return value.flatMap((given) => {
+    const dir = resolve(settings.cwd.value, given);
+    try {
+      if (Deno.statSync(dir).isDirectory) return ["--plugin-dir", dir];
+    } catch { /* said below */ }
+    throw new RunnerError("E_CONFIG", `plugin directory "${shown(given)}" is not there`, {
+      ...(where === undefined ? {} : { where }),
+    });
+  });
 }
 
 /** Where the relay is and with which token; with none configured, also the host that can be it. */

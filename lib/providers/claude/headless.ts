@@ -5,6 +5,7 @@ import { isRecord } from "../../protocol/codec.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
 import { type ConversationStart, headlessArguments, settingsOf } from "./arguments.ts";
+import { unpackPlugin } from "./plugin.ts";
 import { writeSettings } from "./settings_file.ts";
 import { ClaudeStream, type StreamRecord } from "./stream.ts";
 import { findTranscript, probeTranscript } from "./transcript.ts";
@@ -40,7 +41,11 @@ export class HeadlessClaude implements ProviderSession {
     const settingsFile = writeSettings(launch, settingsOf(launch.approval));
     const child = await ports.processes.spawn({
       command: launch.command,
-      args: headlessArguments(launch, conversation, settingsFile),
+      args: [
+        ...headlessArguments(launch, conversation, settingsFile),
+        "--plugin-dir",
+        unpackPlugin(launch.stateDir),
+      ],
       cwd: launch.cwd,
       env: { ...launch.env, CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: "1" },
       stdin: "piped",

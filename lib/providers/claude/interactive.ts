@@ -11,6 +11,7 @@ import type {
 } from "../contract.ts";
 import { type ConversationStart, interactiveArguments, settingsOf } from "./arguments.ts";
 import { TranscriptFollower } from "./follower.ts";
+import { unpackPlugin } from "./plugin.ts";
 import { blockingDialog, findSession, readSession, type SessionInfo } from "./session_file.ts";
 import { writeSettings } from "./settings_file.ts";
 import { findTranscript, probeTranscript, type Row } from "./transcript.ts";
@@ -51,10 +52,14 @@ export class InteractiveClaude implements ProviderSession {
     const socketPath = socketPathFor(launch.stateDir);
     const child = await ports.processes.spawn({
       command: launch.command,
-      args: interactiveArguments(launch, conversation, {
-        settingsFile: writeSettings(launch, settingsOf(launch.approval)),
-        socketPath,
-      }),
+      args: [
+        "--plugin-dir",
+        unpackPlugin(launch.stateDir),
+        ...interactiveArguments(launch, conversation, {
+          settingsFile: writeSettings(launch, settingsOf(launch.approval)),
+          socketPath,
+        }),
+      ],
       cwd: launch.cwd,
       // Versions in which the socket is behind a switch open it with this.
       env: { ...launch.env, CLAUDE_CODE_HARBOR_KITE: "1" },
