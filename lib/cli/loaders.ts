@@ -12,6 +12,7 @@ export const LOADERS = {
   stop: async (): Promise<Verb> => (await import("./verbs/lifecycle.ts")).stop,
   restart: async (): Promise<Verb> => (await import("./verbs/lifecycle.ts")).restart,
   relay: async (): Promise<Verb> => (await import("./verbs/relay.ts")).run,
+  config: async (): Promise<Verb> => (await import("./verbs/config.ts")).run,
   demo: async (): Promise<Verb> => (await import("./verbs/demo.ts")).run,
   echoAgent: async (): Promise<Verb> => (await import("./verbs/echo_agent.ts")).run,
   help: async (): Promise<Verb> => (await import("./verbs/help.ts")).run,

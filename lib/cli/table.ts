@@ -338,8 +338,16 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.relay,
   }),
   verb({
+    name: "config",
+    summary: "Show every setting with its value and its source",
+    positionals: [{ name: "provider", required: false }],
+    flags: [json, ...relayFlags],
+    examples: ["runner config", "runner config codex --json"],
+    load: LOADERS.config,
+  }),
+  verb({
     name: "demo",
-    summary: "See two test agents talk, with nothing to install",
+    summary: "See one message delivered, with its evidence; nothing to install",
     flags: [json],
     examples: ["runner demo"],
     load: LOADERS.demo,

@@ -1,6 +1,6 @@
 import type { RelayHttpClient } from "agent-relay-sdk";
 import { type Clock, delay } from "../base/clock.ts";
-import { RunnerError } from "../base/errors.ts";
+import { RunnerError, shown } from "../base/errors.ts";
 import type { Message, Receipt, Stage, StageReport } from "../protocol/message.ts";
 import { STAGES } from "../protocol/message.ts";
 import { relayError } from "./relay_access.ts";
@@ -11,7 +11,8 @@ const RETRY_MS = 500;
 /** Where a message stands at all its recipients together. */
 export type Progress =
   | { state: "reached" }
-  | { state: "waiting"; reached: Stage | null }
+  /** `why`: what holds it up, when something does. */
+  | { state: "waiting"; reached: Stage | null; why: string | null }
   /** It will not get there. */
   | { state: "failed"; agentId: string; reason: string };
 
@@ -47,7 +48,11 @@ export function progressOf(receipt: Receipt, wanted: Stage): Progress {
     : failures.length > 0;
   if (allFailed) return { state: "failed", ...failures[0]! };
   const furthest = Math.max(-1, ...best);
-  return { state: "waiting", reached: furthest < 0 ? null : STAGES[furthest]! };
+  const held = receipt.recipients.flatMap(({ agentId, reports }) => {
+    const last = reports.at(-1);
+    return last?.stage === "held" || last?.stage === "retry" ? [`${agentId} is in ${reasonOf(last)}`] : [];
+  });
+  return { state: "waiting", reached: furthest < 0 ? null : STAGES[furthest]!, why: held[0] ?? null };
 }
 
 function reasonOf(report: StageReport): string {
@@ -78,10 +83,10 @@ export async function waitForReceipt(
   const { http, url, messageId, wait, clock, onChange } = options;
   const deadline = clock.mono() + wait.timeoutMs;
   let after = 0;
-  let reached: Stage | null = null;
+  let last: Extract<Progress, { state: "waiting" }> = { state: "waiting", reached: null, why: null };
   for (;;) {
     const left = deadline - clock.mono();
-    if (left <= 0) throw timedOut(wait, reached);
+    if (left <= 0) throw timedOut(wait, last);
     const result = await http.receipt(messageId, { after, waitMs: Math.min(POLL_MS, Math.ceil(left)) });
     if (!result.ok) {
       if (result.kind === "auth" || result.kind === "rejected") throw relayError(result, url);
@@ -106,12 +111,13 @@ export async function waitForReceipt(
       );
     }
     if (!wait.reply && progress.state === "reached") return { receipt, reply };
-    if (progress.state === "waiting") reached = progress.reached;
+    if (progress.state === "waiting") last = progress;
   }
 }
 
-function timedOut(wait: WaitFor, reached: Stage | null): RunnerError {
-  const got = reached === null ? "nobody took it" : `it got as far as "${reached}"`;
+function timedOut(wait: WaitFor, { reached, why }: Extract<Progress, { state: "waiting" }>): RunnerError {
+  const far = reached === null ? "nobody took it" : `it got as far as "${reached}"`;
+  const got = why === null ? far : `${far}, ${shown(why, 160)}`;
   return wait.reply
     ? new RunnerError("E_NO_REPLY", `no answer in time; ${got}`, {
       hint: "it stays in the thread when it comes",

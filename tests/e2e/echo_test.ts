@@ -189,3 +189,24 @@ Deno.test("SIGKILL of a runner leaves no process of it, and the next run deliver
     }
   });
 });
+
+Deno.test("config shows each value with its source and masks secrets", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir, { AGENT_RELAY_TOKEN: "a-secret-token", AGENT_RELAY_LABEL: "lab" });
+    home.provider("claude", {
+      env: { API_KEY: "another-secret", MODE: "x" },
+      defaultApprovalMode: "read-only",
+    });
+    const { code, out, err } = await home.run(["config", "--json"]);
+    assertEquals(code, 0, err);
+    const { settings } = JSON.parse(out) as { settings: Record<string, { value: unknown; source: string }> };
+    assertEquals([settings.label!.value, settings.label!.source], ["lab", "environment"]);
+    assertEquals([settings.approval!.value, settings.approval!.source], ["read-only", "file"]);
+    assertEquals(settings["claude.command"]!.source, "default");
+    const text = (await home.run(["config"])).out;
+    for (const shown of [out, text]) {
+      assertEquals(/a-secret-token|another-secret/.test(shown), false);
+      assertStringIncludes(shown, "********");
+    }
+  });
+});

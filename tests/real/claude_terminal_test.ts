@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { join } from "@std/path";
+import { fromFileUrl, join } from "@std/path";
 import type { Receipt } from "../../lib/protocol/message.ts";
+import { realClis } from "../support/real_clis.ts";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
 import { describeProcesses, processesWith, RUN_ARGS } from "../support/runner_process.ts";
 import { until } from "../support/temp.ts";
@@ -235,5 +236,24 @@ Deno.test("claude in the terminal: a trust dialog is named on the bus and never 
     const stopped = await agent.home.run(["stop", "label:api"]);
     assertEquals(stopped.code, 0, stopped.err);
     await gone({ ...agent, terminal }, 0);
+  });
+});
+
+Deno.test("claude plugin validate accepts the plugin, and a session offers its skill", async () => {
+  await withRealAgent("claude", async (agent) => {
+    const { claude } = await realClis();
+    const plugin = fromFileUrl(new URL("../../plugins/claude", import.meta.url));
+    const { code, stdout } = await new Deno.Command(claude, {
+      args: ["plugin", "validate", plugin],
+      clearEnv: true,
+      env: agent.home.env,
+    }).output();
+    assertEquals(code, 0, new TextDecoder().decode(stdout));
+    const runner = agent.home.start(["claude", "--headless", "--label", "api"]);
+    await agent.home.untilReady("api");
+    await send(agent as Seat, "hello", "--wait-reply");
+    assertStringIncludes(JSON.stringify(agent.model.requests.at(-1)!.body), "agent-relay:relay");
+    runner.kill("SIGTERM");
+    assertEquals(await runner.ended(), 0, runner.err);
   });
 });

@@ -1,0 +1,78 @@
+import { RunnerError, shown } from "../../base/errors.ts";
+import { looksSecret } from "../../base/redact.ts";
+import type { Setting } from "../../config/contract.ts";
+import { resolveRun } from "../../config/resolve.ts";
+import type { Verb } from "../contract.ts";
+import { styleFor } from "../style.ts";
+import { PROVIDERS } from "../table.ts";
+import { columns } from "../table_text.ts";
+
+const MASK = "********";
+
+/** Shows every setting of a run with its value and where it comes from; secrets are masked. */
+export const run: Verb = async ({ flags, positionals }, io) => {
+  const provider = positionals[0] ?? "claude";
+  if (!(PROVIDERS as readonly string[]).includes(provider)) {
+    throw new RunnerError("E_PROVIDER", `unknown provider "${shown(provider)}"`, {
+      hint: `providers are ${PROVIDERS.join(", ")}`,
+    });
+  }
+  const settings = await resolveRun(provider, [], {
+    flags,
+    env: io.env,
+    cwd: io.cwd,
+    readStdin: () => io.readStdin(),
+  });
+  const { relay, providerSettings, paths } = settings;
+  const rows: { key: string; setting: Setting<unknown> }[] = [
+    {
+      key: "home",
+      setting: { value: paths.home, source: io.env.AGENT_RELAY_HOME ? "environment" : "default" },
+    },
+    { key: "relayUrl", setting: relay.url },
+    {
+      key: "relayPort",
+      setting: {
+        value: settings.port,
+        source: settings.port === 4850 ? "default" : "file",
+        where: "config.json",
+      },
+    },
+    { key: "token", setting: { ...relay.token, value: relay.token.value === null ? null : MASK } },
+    { key: "cwd", setting: settings.cwd },
+    { key: "label", setting: settings.label },
+    { key: "approval", setting: settings.approval },
+    { key: "drainTimeoutMs", setting: settings.drainTimeoutMs },
+    ...Object.entries(providerSettings).map(([name, setting]) => ({
+      key: `${provider}.${name}`,
+      setting: name === "env"
+        ? maskEnv(setting as Setting<Record<string, string>>)
+        : setting as Setting<unknown>,
+    })),
+  ];
+  if (flags.json === true) {
+    const entries = rows.map(({ key, setting: { value, source, where } }) => [
+      key,
+      { value, source, where: source === "default" ? null : where ?? null },
+    ]);
+    io.out(JSON.stringify({ provider, settings: Object.fromEntries(entries) }) + "\n");
+    return 0;
+  }
+  const style = styleFor(io.color);
+  io.out(columns([
+    ["SETTING", "VALUE", "FROM"].map(style.dim),
+    ...rows.map(({ key, setting: { value, source, where } }) => [
+      key,
+      shown(typeof value === "string" ? value : JSON.stringify(value), 60),
+      source === "default" || where === undefined ? source : `${source}: ${where}`,
+    ]),
+  ]));
+  return 0;
+};
+
+function maskEnv(setting: Setting<Record<string, string>>): Setting<Record<string, string>> {
+  const value = Object.fromEntries(
+    Object.entries(setting.value).map(([name, text]) => [name, looksSecret(name) ? MASK : text]),
+  );
+  return { ...setting, value };
+}
