@@ -87,6 +87,7 @@ const runFlags: readonly FlagSpec[] = [
   { name: "label", kind: "text", value: "NAME", help: "Name other agents use: label:NAME" },
   { name: "prompt", kind: "free-text", value: "TEXT", help: "First prompt for the agent" },
   { name: "headless", kind: "switch", help: "Run without a terminal, for CI and servers" },
+  { name: "detach", kind: "switch", help: "Run in a tmux session to attach to later" },
   { name: "cwd", kind: "file", value: "DIR", help: "Working directory of the agent", default: "." },
   {
     name: "approval",

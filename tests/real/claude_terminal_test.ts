@@ -257,3 +257,23 @@ Deno.test("claude plugin validate accepts the plugin, and a session offers its s
     assertEquals(await runner.ended(), 0, runner.err);
   });
 });
+
+Deno.test("--detach runs the agent in a tmux session of its own, reachable over the bus", async () => {
+  await withRealAgent("claude", async (agent) => {
+    const env = { TMUX_TMPDIR: agent.dir };
+    const started = await agent.home.run(["claude", "--label", "api", "--detach"], { env });
+    assertEquals([started.code, started.err], [0, ""]);
+    assertStringIncludes(started.out, "tmux attach -t claude-relay-api");
+    await agent.home.untilReady("api");
+    await send(agent as Seat, "marker-detached [[say from tmux]]", "--wait-reply");
+    const again = await agent.home.run(["claude", "--label", "api", "--detach"], { env });
+    assertEquals(again.code, 1);
+    assertStringIncludes(again.err, "E_CONFLICT");
+    const stopped = await agent.home.run(["stop", "label:api"]);
+    assertEquals(stopped.code, 0, stopped.err);
+    await until(
+      "no process",
+      async () => (await processesWith(`AGENT_RELAY_CONTROL_FILE=${agent.home.home}`)).length === 0,
+    );
+  });
+});

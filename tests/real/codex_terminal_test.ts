@@ -48,8 +48,12 @@ async function send({ home }: RealAgent, text: string, ...flags: string[]): Prom
 }
 
 async function quit(seat: Seat): Promise<void> {
-  await seat.terminal.press("C-c");
-  await seat.terminal.press("C-c");
+  // Twice ends it; a TUI that is still drawing takes the first one for something else.
+  await until("the end of the TUI", async () => {
+    await seat.terminal.press("C-c");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return /exit=\d/.test(await seat.terminal.capture());
+  });
   await gone(seat, 0);
 }
 
@@ -155,5 +159,36 @@ seat("a turn that ends in 401 is reported as such and nothing is acked", async (
   assertEquals((await receiptOf(seat, 1)).recipients[0]!.read, false);
   await statusIs(seat, "error");
   seat.model.decide = null;
+  await quit(seat);
+});
+
+seat("a message of 84 kB arrives whole", async (seat) => {
+  const body = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repeat(45)}`).join("\n") +
+    " [[say big]]";
+  assertEquals(await send(seat, body, "--wait-reply"), "big\n");
+  assertStringIncludes(seat.model.requests.at(-1)!.text, body);
+  await quit(seat);
+});
+
+seat("a message while a tool runs waits for the end of the turn", async (seat) => {
+  await seat.terminal.type('work [[tool exec_command {"cmd":"sleep 3"}]]');
+  await seat.terminal.untilShows(/sleep 3/);
+  await seat.terminal.press("Enter");
+  await seat.model.untilAsked("work");
+  await statusIs(seat, "busy");
+  assertEquals(await send(seat, "marker-tool [[say after]]", "--wait-reply"), "after\n");
+  assertEquals(seat.model.asked("marker-tool"), 1);
+  await statusIs(seat, "idle");
+  await quit(seat);
+});
+
+seat("SIGKILL of the app-server: it comes back with its conversation, and nothing is lost", async (seat) => {
+  await send(seat, "remember lion-88 [[say ok]]", "--wait-reply");
+  const found = await describeProcesses(await processesWith(`AGENT_RELAY_CONTROL_FILE=${seat.home.home}`));
+  const server = found.find((line) => line.includes("app-server"))!;
+  Deno.kill(Number(server.trim().split(/\s+/)[0]), "SIGKILL");
+  assertEquals(await send(seat, "after kill [[say again]]", "--wait-reply"), "again\n");
+  assertStringIncludes(seat.model.requests.at(-1)!.history, "lion-88");
+  assertEquals(seat.model.asked("after kill"), 1);
   await quit(seat);
 });

@@ -34,9 +34,17 @@ export class TmuxTerminal {
     return this.#tmux("capture-pane", "-p", "-t", "t");
   }
 
-  /** Types text, as a person would. */
+  /** Types text and sees it on the screen, as a person would; keys that came before the TUI read them are typed again. */
   async type(text: string): Promise<void> {
-    await this.#tmux("send-keys", "-t", "t", "-l", text);
+    const head = text.slice(0, 12);
+    for (let attempt = 0; attempt < 5; attempt++) {
+      await this.#tmux("send-keys", "-t", "t", "-l", text);
+      try {
+        await until(`"${head}" on the screen`, async () => (await this.capture()).includes(head), 2_000);
+        return;
+      } catch { /* typed again */ }
+    }
+    throw new Error(`the terminal does not take "${head}"`);
   }
 
   /** Presses a key by tmux's name, like `Enter`, `Escape`, `C-u`. */

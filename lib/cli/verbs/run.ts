@@ -10,13 +10,15 @@ import { stableAgentId } from "../../config/identity.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import type { Verb } from "../contract.ts";
 import { exitCodeOf, exitCodeOfSignal } from "../exit_codes.ts";
+import { detach } from "../run/detach.ts";
 import { openLogFile } from "../run/log_file.ts";
 import { startSession } from "../run/session.ts";
 import { trapSignals } from "../run/signals.ts";
 import { saveTerminal } from "../run/terminal.ts";
 
 /** Runs a provider on the bus until it is told to stop. */
-export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
+export const run: Verb = async (invocation, io) => {
+  const { flags, positionals, providerArgs } = invocation;
   const provider = positionals[0]!;
   const settings = await resolveRun(provider, providerArgs, {
     flags,
@@ -24,6 +26,16 @@ export const run: Verb = async ({ flags, positionals, providerArgs }, io) => {
     cwd: io.cwd,
     readStdin: () => io.readStdin(),
   });
+  if (flags.detach === true) {
+    if (settings.headless) {
+      throw new RunnerError("E_FLAG", "--detach is for an agent in a terminal", {
+        hint: "leave --headless away",
+      });
+    }
+    const name = await detach(settings, invocation, io);
+    io.out(`agent runs in tmux session ${name}; attach with: tmux attach -t ${name}\n`);
+    return 0;
+  }
   if (!settings.headless && !(io.outIsTerminal && Deno.stdin.isTerminal())) {
     throw new RunnerError("E_USAGE", `${provider} needs a terminal`, { hint: "use --headless" });
   }
