@@ -1,50 +1,23 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
-import type { Receipt } from "../../lib/protocol/message.ts";
 import { realClis } from "../support/real_clis.ts";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
-import { describeProcesses, processesWith, RUN_ARGS } from "../support/runner_process.ts";
+import { processesWith } from "../support/runner_process.ts";
+import {
+  BIG,
+  gone,
+  heldBy401,
+  receiptOf,
+  type Seat,
+  send,
+  stagesOf,
+  statusIs,
+  withSeat,
+} from "../support/seat.ts";
 import { until } from "../support/temp.ts";
-import { TmuxTerminal } from "../support/tmux.ts";
 
-interface Seat extends RealAgent {
-  terminal: TmuxTerminal;
-}
-
-/** Runs `runner claude --label api` in a real terminal, as a person would, and checks that nothing is left after. */
 function seat(name: string, work: (seat: Seat) => Promise<void>, flags: readonly string[] = []): void {
-  Deno.test(`claude in the terminal: ${name}`, async () => {
-    await withRealAgent("claude", async (agent) => {
-      await using terminal = new TmuxTerminal();
-      await terminal.start([Deno.execPath(), ...RUN_ARGS, "claude", "--label", "api", ...flags], {
-        cwd: agent.home.cwd,
-        env: agent.home.env,
-      });
-      try {
-        await work({ ...agent, terminal });
-      } catch (error) {
-        throw new Error(`${(error as Error).message}\n--- screen\n${await terminal.capture()}`, {
-          cause: error,
-        });
-      }
-    });
-  });
-}
-
-async function receiptOf({ home }: RealAgent, id: number): Promise<Receipt> {
-  const { out, err } = await home.run(["receipt", String(id), "--json"]);
-  if (out === "") throw new Error(err);
-  return JSON.parse(out) as Receipt;
-}
-
-async function statusIs({ home }: RealAgent, status: string): Promise<void> {
-  await until(`status ${status}`, async () => (await home.agents())[0]?.status === status, 10_000);
-}
-
-async function send({ home }: RealAgent, text: string, ...flags: string[]): Promise<string> {
-  const { code, out, err } = await home.run(["send", "label:api", text, "--timeout", "30s", ...flags]);
-  assertEquals(code, 0, err);
-  return out;
+  Deno.test(`claude in the terminal: ${name}`, () => withSeat("claude", flags, work));
 }
 
 /** The person quits; the terminal must be as it was. */
@@ -56,14 +29,6 @@ async function quit(seat: Seat): Promise<void> {
   await gone(seat, 0);
 }
 
-async function gone({ terminal, home }: Seat, code: number): Promise<void> {
-  await terminal.untilShows(new RegExp(`exit=${code}\\b`));
-  // What stty says of it afterwards: cooked and echoing, not raw.
-  await terminal.untilShows(/(?<!-)icanon echo/);
-  const left = await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`);
-  assertEquals(await describeProcesses(left), []);
-}
-
 seat("a message to an idle session arrives beside a half-typed line, which stays as it is", async (seat) => {
   await seat.home.untilReady("api");
   await seat.terminal.type("half typed line");
@@ -72,8 +37,7 @@ seat("a message to an idle session arrives beside a half-typed line, which stays
   assertEquals(seat.model.asked("marker-idle"), 1);
   assertEquals(seat.model.asked("half typed line"), 0, "the person's draft went to the model");
   assertMatch(await seat.terminal.capture(), /❯\s+half typed line/);
-  const stages = (await receiptOf(seat, 1)).recipients[0]!.reports.map((report) => report.stage);
-  assertEquals(stages.slice(0, 4), ["received", "handed", "placed", "seen"]);
+  assertEquals(stagesOf(await receiptOf(seat, 1)).slice(0, 4), ["received", "handed", "placed", "seen"]);
   await statusIs(seat, "idle");
   await quit(seat);
 });
@@ -134,11 +98,8 @@ seat(
 
 seat("a message of 84 kB arrives whole", async (seat) => {
   await seat.home.untilReady("api");
-  const body = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repeat(45)}`).join("\n") +
-    " [[say big]]";
-  assert(body.length > 80_000);
-  assertEquals(await send(seat, body, "--wait-reply"), "big\n");
-  assertStringIncludes(seat.model.requests.at(-1)!.text, body);
+  assertEquals(await send(seat, BIG, "--wait-reply"), "big\n");
+  assertStringIncludes(seat.model.requests.at(-1)!.text, BIG);
   await quit(seat);
 });
 
@@ -204,39 +165,30 @@ seat("SIGKILL of the agent: it comes back with its conversation, and nothing is 
 
 seat("a turn that ends in 401 is reported as such and nothing is acked", async (seat) => {
   await seat.home.untilReady("api");
-  seat.model.decide = () => ({ kind: "error", status: 401 });
-  await seat.home.run(["send", "label:api", "marker-401"]);
-  await until(
-    "the hold",
-    async () => (await receiptOf(seat, 1)).recipients[0]!.reports.some((report) => report.stage === "held"),
-  );
-  assertEquals((await receiptOf(seat, 1)).recipients[0]!.read, false);
-  await statusIs(seat, "error");
-  seat.model.decide = null;
+  await heldBy401(seat);
   await quit(seat);
 });
 
 Deno.test("claude in the terminal: a trust dialog is named on the bus and never answered", async () => {
-  await withRealAgent("claude", async (agent) => {
-    const config = join(agent.dir, "claude", ".claude.json");
-    Deno.writeTextFileSync(config, JSON.stringify({ hasCompletedOnboarding: true, projects: {} }));
-    await using terminal = new TmuxTerminal();
-    await terminal.start([Deno.execPath(), ...RUN_ARGS, "claude", "--label", "api"], {
-      cwd: agent.home.cwd,
-      env: agent.home.env,
-    });
+  const untrusted = (agent: RealAgent) =>
+    Deno.writeTextFileSync(
+      join(agent.dir, "claude", ".claude.json"),
+      JSON.stringify({ hasCompletedOnboarding: true, projects: {} }),
+    );
+  await withSeat("claude", [], async (seat) => {
+    const { home, terminal } = seat;
     await until("the dialog's name on the bus", async () => {
-      const meta = (await agent.home.agents())[0]?.meta as { reason?: string } | undefined;
+      const meta = (await home.agents())[0]?.meta as { reason?: string } | undefined;
       return meta?.reason === "blocked: trust dialog";
     });
     const screen = await terminal.capture();
     assertMatch(screen, /trust/i);
-    await agent.home.run(["send", "label:api", "waits"]);
+    await home.run(["send", "label:api", "waits"]);
     assertEquals(await terminal.capture(), screen, "the screen changed");
-    const stopped = await agent.home.run(["stop", "label:api"]);
+    const stopped = await home.run(["stop", "label:api"]);
     assertEquals(stopped.code, 0, stopped.err);
-    await gone({ ...agent, terminal }, 0);
-  });
+    await gone(seat, 0);
+  }, untrusted);
 });
 
 Deno.test("claude plugin validate accepts the plugin, and a session offers its skill", async () => {
@@ -251,7 +203,7 @@ Deno.test("claude plugin validate accepts the plugin, and a session offers its s
     assertEquals(code, 0, new TextDecoder().decode(stdout));
     const runner = agent.home.start(["claude", "--headless", "--label", "api"]);
     await agent.home.untilReady("api");
-    await send(agent as Seat, "hello", "--wait-reply");
+    await send(agent, "hello", "--wait-reply");
     assertStringIncludes(JSON.stringify(agent.model.requests.at(-1)!.body), "agent-relay:relay");
     runner.kill("SIGTERM");
     assertEquals(await runner.ended(), 0, runner.err);
@@ -265,7 +217,7 @@ Deno.test("--detach runs the agent in a tmux session of its own, reachable over 
     assertEquals([started.code, started.err], [0, ""]);
     assertStringIncludes(started.out, "tmux attach -t claude-relay-api");
     await agent.home.untilReady("api");
-    await send(agent as Seat, "marker-detached [[say from tmux]]", "--wait-reply");
+    await send(agent, "marker-detached [[say from tmux]]", "--wait-reply");
     const again = await agent.home.run(["claude", "--label", "api", "--detach"], { env });
     assertEquals(again.code, 1);
     assertStringIncludes(again.err, "E_CONFLICT");

@@ -1,50 +1,15 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { Receipt } from "../../lib/protocol/message.ts";
-import { type RealAgent, withRealAgent } from "../support/real_home.ts";
-import { describeProcesses, processesWith, RUN_ARGS } from "../support/runner_process.ts";
+import { describeProcesses, processesWith } from "../support/runner_process.ts";
+import { BIG, gone, heldBy401, type Seat, send, statusIs, withSeat } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
-import { TmuxTerminal } from "../support/tmux.ts";
 
-interface Seat extends RealAgent {
-  terminal: TmuxTerminal;
-}
-
-/** Runs `runner codex --label api` in a real terminal, as a person would. */
-function seat(name: string, work: (seat: Seat) => Promise<void>, flags: readonly string[] = []): void {
-  Deno.test(`codex in the terminal: ${name}`, async () => {
-    await withRealAgent("codex", async (agent) => {
-      await using terminal = new TmuxTerminal();
-      await terminal.start([Deno.execPath(), ...RUN_ARGS, "codex", "--label", "api", ...flags], {
-        cwd: agent.home.cwd,
-        env: agent.home.env,
-      });
-      try {
-        await agent.home.untilReady("api");
-        await terminal.untilShows(/›/);
-        await work({ ...agent, terminal });
-      } catch (error) {
-        throw new Error(`${(error as Error).message}\n--- screen\n${await terminal.capture()}`, {
-          cause: error,
-        });
-      }
-    });
-  });
-}
-
-async function receiptOf({ home }: RealAgent, id: number): Promise<Receipt> {
-  const { out, err } = await home.run(["receipt", String(id), "--json"]);
-  if (out === "") throw new Error(err);
-  return JSON.parse(out) as Receipt;
-}
-
-async function statusIs({ home }: RealAgent, status: string): Promise<void> {
-  await until(`status ${status}`, async () => (await home.agents())[0]?.status === status, 10_000);
-}
-
-async function send({ home }: RealAgent, text: string, ...flags: string[]): Promise<string> {
-  const { code, out, err } = await home.run(["send", "label:api", text, "--timeout", "30s", ...flags]);
-  assertEquals(code, 0, err);
-  return out;
+function seat(name: string, work: (seat: Seat) => Promise<void>): void {
+  Deno.test(`codex in the terminal: ${name}`, () =>
+    withSeat("codex", [], async (each) => {
+      await each.home.untilReady("api");
+      await each.terminal.untilShows(/›/);
+      await work(each);
+    }));
 }
 
 async function quit(seat: Seat): Promise<void> {
@@ -55,13 +20,6 @@ async function quit(seat: Seat): Promise<void> {
     return /exit=\d/.test(await seat.terminal.capture());
   });
   await gone(seat, 0);
-}
-
-async function gone({ terminal, home }: Seat, code: number): Promise<void> {
-  await terminal.untilShows(new RegExp(`exit=${code}\\b`));
-  await terminal.untilShows(/(?<!-)icanon echo/);
-  const left = await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`);
-  assertEquals(await describeProcesses(left), []);
 }
 
 seat(
@@ -150,23 +108,13 @@ seat(
 );
 
 seat("a turn that ends in 401 is reported as such and nothing is acked", async (seat) => {
-  seat.model.decide = () => ({ kind: "error", status: 401 });
-  await seat.home.run(["send", "label:api", "marker-401"]);
-  await until(
-    "the hold",
-    async () => (await receiptOf(seat, 1)).recipients[0]!.reports.some((report) => report.stage === "held"),
-  );
-  assertEquals((await receiptOf(seat, 1)).recipients[0]!.read, false);
-  await statusIs(seat, "error");
-  seat.model.decide = null;
+  await heldBy401(seat);
   await quit(seat);
 });
 
 seat("a message of 84 kB arrives whole", async (seat) => {
-  const body = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repeat(45)}`).join("\n") +
-    " [[say big]]";
-  assertEquals(await send(seat, body, "--wait-reply"), "big\n");
-  assertStringIncludes(seat.model.requests.at(-1)!.text, body);
+  assertEquals(await send(seat, BIG, "--wait-reply"), "big\n");
+  assertStringIncludes(seat.model.requests.at(-1)!.text, BIG);
   await quit(seat);
 });
 

@@ -1,18 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { Receipt } from "../../lib/protocol/message.ts";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
 import { describeProcesses, processesWith, type RunningCommand } from "../support/runner_process.ts";
+import { receiptOf, stagesOf } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
-
-async function receiptOf({ home }: RealAgent, id: number): Promise<Receipt> {
-  const { out, err } = await home.run(["receipt", String(id), "--json"]);
-  if (out === "") throw new Error(err);
-  return JSON.parse(out) as Receipt;
-}
-
-function stagesOf(receipt: Receipt): string[] {
-  return receipt.recipients.flatMap(({ reports }) => reports.map((report) => report.stage));
-}
 
 /** Stops over the bus; a second lifecycle command within 5 s is refused, so after a restart a signal does it. */
 async function stop(

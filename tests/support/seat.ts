@@ -1,0 +1,80 @@
+import { assertEquals } from "@std/assert";
+import type { Receipt } from "../../lib/protocol/message.ts";
+import { type RealAgent, withRealAgent } from "./real_home.ts";
+import { describeProcesses, processesWith, RUN_ARGS } from "./runner_process.ts";
+import { until } from "./temp.ts";
+import { TmuxTerminal } from "./tmux.ts";
+
+/** A real agent in a real terminal, with its mock model. */
+export interface Seat extends RealAgent {
+  terminal: TmuxTerminal;
+}
+
+/** Starts `runner <provider> --label api` in a terminal, as a person would, and runs `work` there. */
+export async function withSeat(
+  provider: "claude" | "codex",
+  flags: readonly string[],
+  work: (seat: Seat) => Promise<void>,
+  prepare: (agent: RealAgent) => void = () => {},
+): Promise<void> {
+  await withRealAgent(provider, async (agent) => {
+    prepare(agent);
+    await using terminal = new TmuxTerminal();
+    await terminal.start([Deno.execPath(), ...RUN_ARGS, provider, "--label", "api", ...flags], {
+      cwd: agent.home.cwd,
+      env: agent.home.env,
+    });
+    try {
+      await work({ ...agent, terminal });
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n--- screen\n${await terminal.capture()}`, {
+        cause: error,
+      });
+    }
+  });
+}
+
+/** The receipt of a message. */
+export async function receiptOf({ home }: RealAgent, id: number): Promise<Receipt> {
+  const { out, err } = await home.run(["receipt", String(id), "--json"]);
+  if (out === "") throw new Error(err);
+  return JSON.parse(out) as Receipt;
+}
+
+/** Stages of a message at all its recipients, in order. */
+export function stagesOf(receipt: Receipt): string[] {
+  return receipt.recipients.flatMap(({ reports }) => reports.map((report) => report.stage));
+}
+
+/** Resolves once the only agent on the bus has this status: 5 s are promised, twice that is waited. */
+export async function statusIs({ home }: RealAgent, status: string): Promise<void> {
+  await until(`status ${status}`, async () => (await home.agents())[0]?.status === status, 10_000);
+}
+
+/** Sends to label:api and returns what the command printed. */
+export async function send({ home }: RealAgent, text: string, ...flags: string[]): Promise<string> {
+  const { code, out, err } = await home.run(["send", "label:api", text, "--timeout", "30s", ...flags]);
+  assertEquals(code, 0, err);
+  return out;
+}
+
+/** A model API that refuses the login: the message is held, unread, and the agent says so. */
+export async function heldBy401(seat: RealAgent): Promise<void> {
+  seat.model.decide = () => ({ kind: "error", status: 401 });
+  await seat.home.run(["send", "label:api", "marker-401"]);
+  await until("the hold", async () => stagesOf(await receiptOf(seat, 1)).includes("held"));
+  assertEquals((await receiptOf(seat, 1)).recipients[0]!.read, false);
+  await statusIs(seat, "error");
+  seat.model.decide = null;
+}
+
+/** A text of over 80 kB that makes the mock answer `big`. */
+export const BIG = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repeat(45)}`).join("\n") +
+  " [[say big]]";
+
+/** The run has ended with this code, the terminal is cooked and echoes, and no process is left. */
+export async function gone({ terminal, home }: Seat, code: number): Promise<void> {
+  await terminal.untilShows(new RegExp(`exit=${code}\\b`));
+  await terminal.untilShows(/(?<!-)icanon echo/);
+  assertEquals(await describeProcesses(await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`)), []);
+}
