@@ -210,3 +210,26 @@ Deno.test("config shows each value with its source and masks secrets", async () 
     }
   });
 });
+
+Deno.test("a signal at any time of the start ends the run in order, with no process left and the lock free", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    let drained = 0;
+    for (let afterMs = 60; afterMs <= 600; afterMs += 60) {
+      const runner = home.start(["echo", "--label", "api"]);
+      await new Promise((resolve) => setTimeout(resolve, afterMs));
+      runner.kill("SIGTERM");
+      const code = await runner.ended(30_000);
+      // Before the handlers are there, the signal's default ends a process that has started nothing yet.
+      assert(code === 0 || code === 143, `after ${afterMs} ms: ${code} ${runner.err}`);
+      if (code === 0) drained++;
+      assertEquals(await processesWith(`AGENT_RELAY_HOME=${home.home}`), [], `after ${afterMs} ms`);
+    }
+    assert(drained >= 3, `${drained} runs had begun`);
+    const again = home.start(["echo", "--label", "api"]);
+    await home.untilReady("api");
+    again.kill("SIGTERM");
+    assertEquals(await again.ended(), 0);
+    assertEquals((await home.agents()).length, 0);
+  });
+});
