@@ -40,8 +40,8 @@ export interface ChildHandle {
   /** Sends a signal to the direct child; false when it is gone already. */
   signal(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" | "SIGCONT"): boolean;
   /**
-   * Ends the whole tree: TERM (+CONT) to the group, grace, KILL, then a sweep by run-id marker until two scans
-   * in a row find nothing. Idempotent; all callers get the same promise. A second call with a shorter grace
+   * Ends the whole tree: TERM (+CONT) to the group, grace, KILL, then a sweep until two scans in a row find nothing:
+   * by the child's own marker while other children live, by the run's after the last one. Idempotent; all callers get the same promise. A second call with a shorter grace
    * shortens it.
    */
   stop(options: StopOptions): Promise<ExitStatus>;

@@ -16,8 +16,11 @@ export interface Guard {
   /** Takes a process group under guard. */
   add(pgid: number): void;
   remove(pgid: number): void;
-  /** Kills everything that carries the marker; resolves with the number of signals sent, -1 when it timed out. */
-  sweep(): Promise<number>;
+  /**
+   * Kills everything that carries the run's marker, or the marker `NAME=VALUE` that is given; resolves with the number
+   * of signals sent, -1 when it timed out.
+   */
+  sweep(marker?: string): Promise<number>;
   /** Arms the watchdog: the runner is killed, and its tree with it, when it still lives after `ms`. 0 disarms. */
   deadline(ms: number): void;
   /** Ends the guard without touching anything. Idempotent. */
@@ -97,10 +100,10 @@ export function startGuard(options: { runId: string; clock: Clock; log: Log }): 
       groups.delete(pgid);
       tell(live.writer, `gone ${pgid}`);
     },
-    async sweep() {
+    async sweep(marker) {
       const id = `t${++token}`;
       const answer = new Promise<number>((resolve) => waiting.set(id, resolve));
-      tell(live.writer, `sweep ${id}`);
+      tell(live.writer, marker === undefined ? `sweep ${id}` : `sweep ${id} ${marker}`);
       const count = await withDeadline(clock, SWEEP_MS, answer);
       waiting.delete(id);
       return count === TIMED_OUT ? -1 : count;

@@ -5,8 +5,9 @@
  * groups and everything that carries the run's marker. Deno may not read /proc under the flags we ship with,
  * so the marker is also searched here on request.
  *
- * Arguments: 1 run id, 2 pid of the runner. Commands: `group PGID`, `gone PGID`, `sweep TOKEN` (kills what
- * carries the marker, answers `swept TOKEN COUNT`), `deadline SECONDS` (0 disarms), `bye`.
+ * Arguments: 1 run id, 2 pid of the runner. Commands: `group PGID`, `gone PGID`, `sweep TOKEN [NAME=VALUE]` (kills
+ * what carries the run's marker, or the one given; answers `swept TOKEN COUNT`), `deadline SECONDS` (0 disarms),
+ * `bye`.
  *
  * It ignores TERM, INT and HUP: a terminal that closes or an operator's `kill -TERM -PGID` must not take the
  * guard before its work is done. It carries no marker itself, nor do its helpers.
@@ -26,11 +27,11 @@ start_of() {
 runner_start=$(start_of "$runner")
 marked() {
   if [ -d /proc/self ]; then
-    for pid in $(grep -lzsxF -- "$marker" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3); do
+    for pid in $(grep -lzsxF -- "$1" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3); do
       case $(sed 's/^.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1) in Z | X | '') ;; *) echo "$pid" ;; esac
     done
   else
-    ps -axwwE -o pid=,command= 2>/dev/null | grep -F -- "$marker" | grep -vF 'grep -F' | while read -r pid rest; do echo "$pid"; done
+    ps -axwwE -o pid=,command= 2>/dev/null | grep -F -- "$1" | grep -vF 'grep -F' | while read -r pid rest; do echo "$pid"; done
   fi
 }
 sweep() {
@@ -39,7 +40,7 @@ sweep() {
   tries=0
   while [ "$empty" -lt 2 ] && [ "$tries" -lt 40 ]; do
     tries=$((tries + 1))
-    found=$(marked)
+    found=$(marked "$1")
     if [ -z "$found" ]; then
       empty=$((empty + 1))
     else
@@ -59,7 +60,7 @@ end_all() {
   done
   [ -n "$groups" ] && sleep 0.2
   for pgid in $groups; do kill -KILL -- "-$pgid" 2>/dev/null; done
-  sweep
+  sweep "$marker"
 }
 disarm() {
   if [ -n "$watchdog" ]; then
@@ -78,7 +79,10 @@ while IFS= read -r line; do
       for pgid in $groups; do [ "$pgid" = "$value" ] || kept="$kept $pgid"; done
       groups=$kept
       ;;
-    sweep) sweep; echo "swept $value $swept" ;;
+    sweep)
+      case $value in *' '*) sweep "\${value#* }" ;; *) sweep "$marker" ;; esac
+      echo "swept \${value%% *} $swept"
+      ;;
     deadline)
       disarm
       if [ "$value" != 0 ]; then

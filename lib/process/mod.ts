@@ -9,6 +9,8 @@ export type { ChildHandle, ExitStatus, Processes, SpawnOptions, StopOptions } fr
 
 /** Name of the variable that marks every process of a run. */
 export const RUN_MARKER = "AGENT_RELAY_RUN_ID";
+/** Name of the variable that marks one child and everything it starts. */
+const CHILD_MARKER = "AGENT_RELAY_CHILD_ID";
 
 /** {@linkcode Processes} with the watchdog of the guard. */
 export interface GuardedProcesses extends Processes {
@@ -26,14 +28,19 @@ export function createProcesses(options: { runId: string; clock: Clock; log: Log
   const children = new Set<Child>();
   const stopping = new Set<Promise<unknown>>();
   let disposing: Promise<void> | null = null;
-  /** Something of ours ended since the last sweep; what it left behind carries the marker. */
-  let dirty = false;
-  /** The marker is that of the run, so a sweep is for the moments when no child is supposed to live. */
-  const sweepWhenAlone = async () => {
-    if (children.size > 0 || !dirty) return;
-    dirty = false;
-    await guard.sweep();
+  /** Markers of children that ended since the last sweep; what they left behind carries them. */
+  const ended = new Set<string>();
+  /** Goes by the marker of the run when no child is supposed to live, else by those of the children that are gone. */
+  const sweepOnce = async () => {
+    const gone = [...ended];
+    ended.clear();
+    if (gone.length === 0) return;
+    if (children.size === 0) await guard.sweep();
+    else for (const childId of gone) await guard.sweep(`${CHILD_MARKER}=${childId}`);
   };
+  let sweeping: Promise<void> = Promise.resolve();
+  /** One after another, so that nobody is told of a clean house while a sweep is still under way. */
+  const sweepEnded = () => sweeping = sweeping.then(sweepOnce);
   return {
     runId: options.runId,
     get guardPid() {
@@ -44,13 +51,15 @@ export function createProcesses(options: { runId: string; clock: Clock; log: Log
       await checkCwd(spawnOptions.cwd);
       // A sweep for the one before must be over: it would take the new process for a left-over.
       while (stopping.size > 0) await Promise.all(stopping);
-      await sweepWhenAlone();
+      await sweepEnded();
       if (disposing) throw new Error("Cannot start a process: the run is ending");
-      const child = new Child(launch(spawnOptions, options.runId), {
+      const childId = crypto.randomUUID();
+      const markers = { [RUN_MARKER]: options.runId, [CHILD_MARKER]: childId };
+      const child = new Child(launch(spawnOptions, markers), {
         ownGroup: spawnOptions.ownGroup,
         guard,
         clock: options.clock,
-        sweep: sweepWhenAlone,
+        sweep: sweepEnded,
         began: (stop) => {
           stopping.add(stop);
           void stop.finally(() => stopping.delete(stop));
@@ -59,7 +68,7 @@ export function createProcesses(options: { runId: string; clock: Clock; log: Log
       children.add(child);
       void child.exited.then(() => {
         children.delete(child);
-        dirty = true;
+        ended.add(childId);
       });
       return child;
     },
@@ -81,13 +90,13 @@ async function checkCwd(cwd: string): Promise<void> {
   }
 }
 
-function launch(options: SpawnOptions, runId: string): Deno.ChildProcess {
+function launch(options: SpawnOptions, markers: Record<string, string>): Deno.ChildProcess {
   try {
     return new Deno.Command(options.command, {
       args: options.args,
       cwd: options.cwd,
       clearEnv: true,
-      env: { ...options.env, [RUN_MARKER]: runId },
+      env: { ...options.env, ...markers },
       stdin: options.stdin,
       stdout: options.stdout,
       stderr: options.stderr,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { systemClock } from "../../lib/base/clock.ts";
 import { RunnerError } from "../../lib/base/errors.ts";
@@ -163,7 +163,25 @@ Deno.test("spawn says what is wrong with a command or a directory", async () => 
   });
 });
 
-Deno.test("a child's environment is exactly what was given plus the run's marker", async () => {
+Deno.test("what an ended child left behind is ended while another child of the run lives", async () => {
+  await withProcesses(async (processes) => {
+    const other = await processes.spawn(sh("exec sleep 100"));
+    const child = await processes.spawn(sh("setsid sleep 200 & setsid sleep 200 & exec sleep 100"));
+    await until("the tree", async () => (await processesWith(processes.runId)).length === 4);
+    child.signal("SIGKILL");
+    await child.exited;
+    assertEquals((await processesWith(processes.runId)).length, 3);
+    await child.stop({ graceMs: 0 });
+    assertEquals(await processesWith(processes.runId), [other.pid]);
+    // A child that nobody stopped is cleaned up after when the next one starts.
+    const lost = await processes.spawn(sh("setsid sleep 200 & exit 0"));
+    await lost.exited;
+    const next = await processes.spawn(sh("exec sleep 100"));
+    assertEquals((await processesWith(processes.runId)).sort(), [other.pid, next.pid].sort());
+  });
+});
+
+Deno.test("a child's environment is exactly what was given plus the markers of run and child", async () => {
   await withProcesses(async (processes) => {
     const child = await processes.spawn({
       ...sh("env"),
@@ -174,6 +192,7 @@ Deno.test("a child's environment is exactly what was given plus the run's marker
     await child.exited;
     const names = out.split("\n").filter((line) => line !== "" && !/^(PWD|SHLVL|_|OLDPWD)=/.test(line))
       .sort();
+    assertMatch(names.shift()!, /^AGENT_RELAY_CHILD_ID=[0-9a-f-]{36}$/);
     assertEquals(names, [`AGENT_RELAY_RUN_ID=${processes.runId}`, "ONE=1", "PATH=/usr/bin:/bin"]);
   });
 });
