@@ -1,22 +1,12 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { checkBadInput } from "../support/bad_input_check.ts";
 import { BAD_INPUTS } from "../support/bad_inputs.ts";
-import { processesWith, TestHome } from "../support/runner_process.ts";
+import { TestHome } from "../support/runner_process.ts";
 import { withTempDir } from "../support/temp.ts";
 
 for (const input of BAD_INPUTS) {
   Deno.test(`bad input ${input.row} is ${input.code}, exit ${input.exit}, and starts nothing`, async () => {
-    await withTempDir(async (dir) => {
-      await using home = new TestHome(dir);
-      input.prepare?.(home);
-      const { code, out, err } = await home.run(input.args, { env: input.env ?? {} });
-      const lines = err.split("\n").filter((line) => line !== "");
-      assertEquals(lines.length, 1, err);
-      assertStringIncludes(lines[0]!, `runner: error[${input.code}]: `);
-      assertMatch(lines[0]!, input.says);
-      assertEquals(err.includes("s3cret-token-value"), false, "the secret was repeated");
-      assertEquals([code, out], [input.exit, ""]);
-      assertEquals(await processesWith(`HOME=${dir}`), []);
-    });
+    await withTempDir((dir) => checkBadInput(input, dir));
   });
 }
 

@@ -3,7 +3,7 @@ import { mockAnthropic } from "./mock_anthropic.ts";
 import type { MockModel } from "./mock_model.ts";
 import { mockOpenAi } from "./mock_openai.ts";
 import { realClis } from "./real_clis.ts";
-import { TestHome } from "./runner_process.ts";
+import { type Program, TestHome } from "./runner_process.ts";
 import { withTempDir } from "./temp.ts";
 
 /** One of the two real agents, with its mock model, in a home of its own. */
@@ -18,15 +18,14 @@ export interface RealAgent {
 export async function withRealAgent(
   provider: "claude" | "codex",
   work: (agent: RealAgent) => Promise<void>,
+  options: { program?: Program; env?: Record<string, string> } = {},
 ): Promise<void> {
   const clis = await realClis();
   await withTempDir(async (dir) => {
     const model = provider === "claude" ? mockAnthropic() : mockOpenAi();
     try {
-      const home = new TestHome(
-        dir,
-        provider === "claude" ? claudeEnv(dir, model.url) : codexEnv(dir, model.url),
-      );
+      const env = provider === "claude" ? claudeEnv(dir, model.url) : codexEnv(dir, model.url);
+      const home = new TestHome(dir, { ...env, ...options.env }, options.program);
       home.provider(provider, { command: clis[provider] });
       await work({ provider, home, model, dir });
     } finally {

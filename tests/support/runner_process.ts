@@ -16,6 +16,14 @@ export const RUN_ARGS: readonly string[] = [
   join(ROOT, "main.ts"),
 ];
 
+/** A program to test: the sources under Deno, or a compiled one. */
+export interface Program {
+  command: string;
+  args: readonly string[];
+}
+
+const SOURCES: Program = { command: Deno.execPath(), args: RUN_ARGS };
+
 /** What a finished command said. */
 export interface CommandResult {
   code: number;
@@ -29,9 +37,11 @@ export class TestHome {
   readonly cwd: string;
   readonly port = freePort();
   readonly #env: Record<string, string>;
+  readonly #program: Program;
   readonly #started: RunningCommand[] = [];
 
-  constructor(dir: string, env: Record<string, string> = {}) {
+  constructor(dir: string, env: Record<string, string> = {}, program: Program = SOURCES) {
+    this.#program = program;
     this.home = join(dir, "home");
     this.cwd = join(dir, "work");
     Deno.mkdirSync(join(this.home, "providers"), { recursive: true, mode: 0o700 });
@@ -68,8 +78,8 @@ export class TestHome {
     args: readonly string[],
     options: { env?: Record<string, string>; cwd?: string } = {},
   ): Deno.Command {
-    return new Deno.Command(Deno.execPath(), {
-      args: [...RUN_ARGS, ...args],
+    return new Deno.Command(this.#program.command, {
+      args: [...this.#program.args, ...args],
       cwd: options.cwd ?? this.cwd,
       clearEnv: true,
       env: { ...this.#env, ...options.env },
