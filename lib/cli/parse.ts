@@ -142,7 +142,7 @@ function normalize(spec: VerbSpec, args: readonly string[]): { flags: string[]; 
 }
 
 function isNegativeNumber(flag: FlagSpec, text: string): boolean {
-  return (flag.kind === "integer" || flag.kind === "duration") && /^-\d/.test(text);
+  return (flag.kind === "integer" || flag.kind === "amount" || flag.kind === "duration") && /^-\d/.test(text);
 }
 
 function findFlag(spec: VerbSpec, typed: string): FlagSpec | undefined {
@@ -186,6 +186,16 @@ function checkValue(flag: FlagSpec, value: string): void {
           `--${flag.name}: "${shown(value)}" is no time here; expected ${flagDuration(flag.minMs)}..${
             flagDuration(flag.maxMs)
           }, like ${flag.default ?? "20s"}`,
+        );
+      }
+      return;
+    }
+    case "amount": {
+      const amount = /^\d{1,9}(?:\.\d{1,6})?$/.test(value) ? Number(value) : NaN;
+      if (!(amount >= flag.min && amount <= flag.max)) {
+        throw new RunnerError(
+          "E_FLAG_VALUE",
+          `--${flag.name}: "${shown(value)}" is no amount from ${flag.min} to ${flag.max}, like 2.50`,
         );
       }
       return;

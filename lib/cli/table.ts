@@ -14,6 +14,8 @@ export type FlagKind =
   | { kind: "file" }
   /** A time like `20s`, inside the bounds (milliseconds). */
   | { kind: "duration"; minMs: number; maxMs: number }
+  /** An amount like `2.50` inside the bounds. */
+  | { kind: "amount"; min: number; max: number }
   /** A whole number inside the bounds. */
   | { kind: "integer"; min: number; max: number }
   /** One word of a list; `code` is the error for any other word. */
@@ -85,7 +87,13 @@ const relayFlags: readonly FlagSpec[] = [
 
 const runFlags: readonly FlagSpec[] = [
   { name: "label", kind: "text", value: "NAME", help: "Name other agents use: label:NAME" },
-  { name: "prompt", kind: "free-text", value: "TEXT", help: "First prompt for the agent" },
+  {
+    name: "prompt",
+    kind: "free-text",
+    value: "TEXT",
+    help: "First prompt for the agent; - reads standard input",
+  },
+  { name: "prompt-file", kind: "file", value: "FILE", help: "First prompt from a file" },
   { name: "headless", kind: "switch", help: "Run without a terminal, for CI and servers" },
   { name: "detach", kind: "switch", help: "Run in a tmux session to attach to later" },
   { name: "cwd", kind: "file", value: "DIR", help: "Working directory of the agent", default: "." },
@@ -129,7 +137,62 @@ const runFlags: readonly FlagSpec[] = [
     default: "info",
     help: "Least important log lines to keep",
   },
-  help,
+];
+
+/** One job from beginning to end, without a person. */
+const jobFlags: readonly FlagSpec[] = [
+  { name: "once", kind: "switch", help: "Do the prompt, or one message, and exit (implies --headless)" },
+  {
+    name: "exit-on-idle",
+    kind: "duration",
+    minMs: 100,
+    maxMs: DAY,
+    value: "TIME",
+    help: "Exit after so long with nothing to do",
+  },
+  {
+    name: "max-turns",
+    kind: "integer",
+    min: 1,
+    max: 1_000_000,
+    value: "N",
+    help: "Exit 8 after N answers of the model, tool calls included",
+  },
+  {
+    name: "max-time",
+    kind: "duration",
+    minMs: SECOND,
+    maxMs: 30 * DAY,
+    value: "TIME",
+    help: "Exit 8 after so long",
+  },
+  {
+    name: "max-cost",
+    kind: "amount",
+    min: 0.01,
+    max: 1_000_000,
+    value: "USD",
+    help: "Exit 8 once it has cost so much (not with codex)",
+  },
+  {
+    name: "connect-timeout",
+    kind: "duration",
+    minMs: SECOND,
+    maxMs: DAY,
+    value: "TIME",
+    help: "Exit 75 when the relay is not reached by then",
+  },
+  { name: "no-relay", kind: "switch", help: "Use no relay, only the prompt" },
+  {
+    name: "output",
+    kind: "choice",
+    value: "FORM",
+    choices: ["text", "jsonl"],
+    code: "E_FLAG_VALUE",
+    default: "text",
+    help: "Agent's output",
+  },
+  { name: "result", kind: "file", value: "FILE", help: "Write the outcome as JSON, whatever the end" },
 ];
 
 const providerText: Readonly<Record<(typeof PROVIDERS)[number], string>> = {
@@ -144,10 +207,11 @@ function providerVerb(provider: (typeof PROVIDERS)[number]): VerbSpec {
     canonical: "run",
     summary: providerText[provider],
     positionals: [],
-    flags: runFlags,
+    flags: [...runFlags, ...jobFlags, help],
     examples: [
       `runner ${provider} --label api`,
-      `runner ${provider} --headless --cwd ./service --prompt "Wait for messages"`,
+      `runner ${provider} --once --prompt-file task.md --max-time 20m --result result.json`,
+      `runner ${provider} --headless --exit-on-idle 10m`,
       ...(provider === "echo" ? [] : [`runner ${provider} --label api -- --model NAME`]),
     ],
     passThrough: true,

@@ -41,6 +41,17 @@ export interface RelaySettings {
   token: Setting<string | null>;
 }
 
+/** What a run is for and how much it may use (see `Goal` of the runner's core); null does not bind. */
+export interface GoalSettings {
+  once: "prompt" | "message" | null;
+  bus: boolean;
+  exitOnIdleMs: number | null;
+  connectTimeoutMs: number | null;
+  maxTurns: number | null;
+  maxTimeMs: number | null;
+  maxCostUsd: number | null;
+}
+
 /** Everything a run needs, resolved: flag, then environment, then file, then default. */
 export interface RunSettings {
   paths: Paths;
@@ -57,7 +68,10 @@ export interface RunSettings {
   /** Advertised capabilities. */
   capabilities: string[];
   headless: boolean;
+  goal: GoalSettings;
   prompt: string | null;
   providerArgs: string[];
   drainTimeoutMs: Setting<number>;
+  /** Grace between asking the provider to stop and killing it. */
+  stopGraceMs: number;
 }

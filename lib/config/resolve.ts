@@ -6,6 +6,8 @@ import type { ApprovalMode } from "../providers/contract.ts";
 import type { Paths, ProviderSettings, RelaySettings, RunSettings, Setting } from "./contract.ts";
 import { type ConfigFiles, loadConfigFiles } from "./load.ts";
 import { resolvePaths } from "./paths.ts";
+import { goalSettings } from "./goal.ts";
+import { readPrompt } from "./prompt.ts";
 import { checkRelayUrl, DEFAULT_RELAY_PORT } from "./relay_url.ts";
 import { checkGivenToken, readTokenFile } from "./token.ts";
 
@@ -30,6 +32,7 @@ const LIFECYCLE_CAPABILITIES = [
 const DRAIN_MS = 20_000;
 /** GitHub kills a cancelled job 10 s after its SIGINT. */
 const GITHUB_DRAIN_MS = 6_000;
+const GITHUB_GRACE_MS = 1_000;
 const SHUTDOWN_MS = 10_000;
 
 /** First that is there: flag, environment, file, default. */
@@ -103,15 +106,21 @@ export async function resolveRun(
     setting("environment", identifier(env.AGENT_RELAY_LABEL, "AGENT_RELAY_LABEL"), "AGENT_RELAY_LABEL"),
     { value: null, source: "default" },
   );
-  const headless = flags.headless === true || provider === "echo";
+  const headless = flags.headless === true || flags.once === true || provider === "echo";
   const approval = choose<ApprovalMode>(
     setting("flag", textFlag(flags.approval) as ApprovalMode | undefined, "--approval"),
     providerSettings.defaultApprovalMode,
   );
   const drain = textFlag(flags["drain-timeout"]);
   const github = headless && env.GITHUB_ACTIONS === "true";
-  const prompt = textFlag(flags.prompt) ?? null;
-  if (prompt?.trim() === "") throw new RunnerError("E_PROMPT", "empty prompt");
+  const prompt = await readPrompt(input);
+  const goal = goalSettings(flags, {
+    provider,
+    headless,
+    hasPrompt: prompt !== null,
+    hasRelay: relay.url.value !== null,
+  });
+  const grace = providerSettings.shutdownTimeoutMs;
   return {
     paths,
     relay,
@@ -137,7 +146,9 @@ export async function resolveRun(
       ...LIFECYCLE_CAPABILITIES,
     ]),
     headless,
+    goal,
     prompt,
+    stopGraceMs: github && grace.source === "default" ? GITHUB_GRACE_MS : grace.value,
     providerArgs: [...providerArgs],
     drainTimeoutMs: choose(
       setting("flag", drain === undefined ? undefined : parseDuration(drain)!, "--drain-timeout"),

@@ -28,6 +28,11 @@ export interface ProviderLaunch {
   resume: string | null;
   /** Rises with every start; events of an old incarnation are ignored by the core. */
   incarnation: number;
+  /** The run has one piece of work. */
+  once: boolean;
+  /** Limits of the run, for providers that can keep them more exactly than we; null without. */
+  maxTurns: number | null;
+  maxCostUsd: number | null;
 }
 
 /** One message on its way to the model. */
@@ -49,7 +54,9 @@ export type FailureClass =
   /** Login, quota, configuration of the provider: the queue is held, nothing is burnt. */
   | "provider"
   /** Somebody interrupted or cancelled the turn: a new attempt. */
-  | "cancelled";
+  | "cancelled"
+  /** The provider kept a limit it was given (turns, cost): the run is over, the message is not. */
+  | "limit";
 
 /** What a provider tells its runner. Every event carries no incarnation: the shell adds it. */
 export type ProviderEvent =
@@ -63,7 +70,9 @@ export type ProviderEvent =
   /** The turn that handled these deliveries completed without error; `text` is its final answer. */
   | { type: "done"; deliveryIds: string[]; text: string; evidence: string; costUsd?: number }
   /** The turn failed, was cancelled or refused. */
-  | { type: "failed"; deliveryIds: string[]; failure: FailureClass; reason: string }
+  | { type: "failed"; deliveryIds: string[]; failure: FailureClass; reason: string; costUsd?: number }
+  /** The model answered once: a turn in the sense of `--max-turns`; one message may take many. */
+  | { type: "turn" }
   /** Something wrong with the provider that a person must mend (`login`, `usage limit`, `trust dialog`); null clears it. */
   | { type: "fault"; reason: string | null }
   /** Output for a person or a CI log: the agent's text as it comes. */

@@ -2,9 +2,11 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Journal } from "../inbox/contract.ts";
 import type { Processes } from "../process/contract.ts";
-import type { Message } from "../protocol/message.ts";
+import type { Message, StageReport } from "../protocol/message.ts";
 import type { ProviderAdapter, ProviderLaunch } from "../providers/contract.ts";
 import type { RelayBus, RelayHttp } from "../sdk/contract.ts";
+import type { RunReport } from "./core/goal.ts";
+import type { ExitOutcome, TurnResult } from "./core/types.ts";
 
 /** The world as a runner touches it. Everything is injected; tests and the simulation bring their own. */
 export interface RunnerPorts {
@@ -13,7 +15,7 @@ export interface RunnerPorts {
   random(): number;
   log: Log;
   bus: RelayBus;
-  http: RelayHttp;
+  http: Pick<RelayHttp, "listUnread" | "deleteAgent">;
   journal: Journal;
   adapter: ProviderAdapter;
   processes: Processes;
@@ -23,6 +25,12 @@ export interface RunnerPorts {
   frame(message: Message, redelivery: number): string;
   /** Output of the agent, for a person or a CI log. */
   output(text: string): void;
+  /** A message got one stage further; `local` for the run's own prompt. */
+  stage(report: StageReport, local: boolean): void;
+  /** A turn ended. */
+  turn(turn: TurnResult): void;
+  /** The outcome is final. Called once, before the relay is told: a relay that hangs must not cost the result. */
+  ending(outcome: ExitOutcome, report: RunReport): void;
   /** Arms the watchdog outside this process: everything is ended when it still lives after `ms`. */
   watchdog(ms: number): void;
 }

@@ -3,6 +3,7 @@ import type { CommandPayload } from "../protocol/frames.ts";
 import type { Message } from "../protocol/message.ts";
 import type { TransportState } from "../sdk/contract.ts";
 import { nextDue } from "./core/due.ts";
+import { reportOf } from "./core/goal.ts";
 import { initialState } from "./core/state.ts";
 import { statusOf } from "./core/status.ts";
 import { step } from "./core/step.ts";
@@ -143,7 +144,7 @@ export class Runner {
       // A bug must not leave an agent running without its supervisor: end in order, visibly.
       this.#ports.log.error("internal error in the runner", { error: messageOf(error) });
       this.#background(this.#end({
-        cause: { kind: "error", code: "E_STATE_WRITE", message: messageOf(error) },
+        cause: { kind: "error", code: "E_INTERNAL", message: messageOf(error) },
         deregister: false,
       }));
     } finally {
@@ -169,7 +170,9 @@ export class Runner {
   /** Performs effects whose writes are on disk. */
   #perform(effects: Effect[]): void {
     this.#relay.acknowledge(effects);
-    const reports = effects.flatMap((effect) => effect.type === "report" ? [effect.report] : []);
+    const reports = effects.flatMap((effect) =>
+      effect.type === "report" && !effect.local ? [effect.report] : []
+    );
     if (reports.length > 0) this.#outbox.report(reports);
     for (const effect of effects) this.#performOne(effect);
   }
@@ -181,8 +184,11 @@ export class Runner {
       case "persist.command":
       case "persist.resume":
       case "ack":
-      case "report":
         return;
+      case "report":
+        return this.#ports.stage(effect.report, effect.local);
+      case "turn":
+        return this.#ports.turn(effect.turn);
       case "spawn":
       case "deliver":
       case "probe":
@@ -214,6 +220,7 @@ export class Runner {
   async #end(outcome: ExitOutcome): Promise<void> {
     if (this.#over) return;
     this.#over = true;
+    this.#ports.ending(outcome, reportOf(this.#state));
     this.#cancelTick?.();
     this.#writer.stop();
     await this.#provider.dispose();

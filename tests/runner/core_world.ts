@@ -2,6 +2,7 @@ import type { JournalRow, JournalSnapshot } from "../../lib/inbox/contract.ts";
 import type { Message } from "../../lib/protocol/message.ts";
 import type { ProviderEvent } from "../../lib/providers/contract.ts";
 import { nextDue } from "../../lib/runner/core/due.ts";
+import { SERVE } from "../../lib/runner/core/goal.ts";
 import { initialState } from "../../lib/runner/core/state.ts";
 import { step } from "../../lib/runner/core/step.ts";
 import type { CoreConfig, Effect, Event, State } from "../../lib/runner/core/types.ts";
@@ -17,6 +18,7 @@ export const CONFIG: CoreConfig = {
   tags: ["echo", "gpu"],
   capabilities: ["review"],
   headless: true,
+  goal: SERVE,
   window: 1,
   remoteLifecycle: true,
   drainTimeoutMs: 20_000,

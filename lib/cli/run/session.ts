@@ -23,9 +23,11 @@ import { createProcesses, RUN_MARKER } from "../../process/mod.ts";
 import type { ProviderAdapter, ProviderLaunch } from "../../providers/contract.ts";
 import { createRelayHost, type RelayHost } from "../../relay/host.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
+import { noBus, noHttp } from "../../runner/no_relay.ts";
 import { Runner, type RunnerView } from "../../runner/runner.ts";
 import { selfCommand } from "../self_command.ts";
 import { loadAdapter } from "./adapters.ts";
+import type { RunFollower } from "./follower.ts";
 
 const SETTLE_MS = 5_000;
 const STALL_MS = 60_000;
@@ -42,8 +44,8 @@ export interface SessionDeps {
   redactor: Redactor;
   /** The parent's environment, from which the agent's is made. */
   env: Readonly<Record<string, string>>;
-  /** The agent's output. */
-  output(text: string): void;
+  /** Whoever follows the run: its output, stages and end. */
+  follow: RunFollower;
   remoteLifecycle: boolean;
 }
 
@@ -51,7 +53,8 @@ export interface SessionDeps {
 export interface Session {
   readonly agentId: string;
   readonly runnerId: string;
-  readonly relayUrl: string;
+  /** Null for a run without a relay. */
+  readonly relayUrl: string | null;
   readonly logFile: string;
   view(): RunnerView;
   /** First: drain. Second: end everything at once. */
@@ -119,10 +122,12 @@ export async function startSession(
     const journal = openJournal({ path: join(dir, "journal.db"), wall: clock.wall, log: log.child("inbox") });
     undo.push(() => journal.close());
 
-    const relay = await relayAccess(settings, deps);
-    redactor.add(relay.token);
-    undo.push(() => relay.host?.stop());
-    await relay.host?.ensure();
+    const relay = settings.goal.bus ? await relayAccess(settings, deps) : null;
+    if (relay !== null) {
+      redactor.add(relay.token);
+      undo.push(() => relay.host?.stop());
+      await relay.host?.ensure();
+    }
 
     const control = serveControl({
       dir,
@@ -141,9 +146,9 @@ export async function startSession(
     redactor.add(control.tokens.admin);
 
     const instanceId = crypto.randomUUID();
-    const watch = relayWatch(relay.host, deps);
+    const watch = relayWatch(relay?.host ?? null, deps);
     undo.push(() => watch.stop());
-    const bus = new RelayBusClient({
+    const bus = relay === null ? null : new RelayBusClient({
       url: relay.url,
       token: relay.token,
       registration: {
@@ -172,7 +177,7 @@ export async function startSession(
       events: {
         state: (state) => {
           if (state.state === "waiting") watch.lost();
-          if (state.state === "registered") redactor.add(bus.agentToken);
+          if (state.state === "registered") redactor.add(bus!.agentToken);
           runner.onTransport(state);
         },
         message: (message) => runner.onMessage(message),
@@ -183,24 +188,26 @@ export async function startSession(
       log: log.child("bus"),
     });
     // What the agent's runner asks over HTTP it asks as the agent, once it has that token.
-    const http = new RelayHttpClient({ url: relay.url, token: () => bus.agentToken ?? relay.token });
+    const http = relay === null
+      ? noHttp
+      : new RelayHttpClient({ url: relay.url, token: () => bus!.agentToken ?? relay.token });
     const env = childEnv({
       parent: deps.env,
       headless: settings.headless,
       passEnv: settings.providerSettings.passEnv.value,
       configured: settings.providerSettings.env.value,
-      secrets: [relay.token ?? ""],
+      secrets: [relay?.token ?? ""],
       run: {
         AGENT_RELAY_RUNNER_ID: runnerId,
         AGENT_RELAY_ID: agentId,
-        AGENT_RELAY_URL: relay.url,
+        ...(relay === null ? {} : { AGENT_RELAY_URL: relay.url }),
         AGENT_RELAY_APPROVAL: settings.approval.value,
         AGENT_RELAY_PROVIDER: provider,
         AGENT_RELAY_CONTROL_FILE: control.controlFile,
         [RUN_MARKER]: runId,
       },
     });
-    const args = provider === "echo" ? self.args : [
+    const args = provider === "echo" ? [...self.args, "--", ...settings.providerArgs] : [
       ...(provider === "claude" ? pluginArguments(settings) : []),
       ...settings.providerSettings.defaultArgs.value,
       ...settings.providerArgs,
@@ -218,6 +225,9 @@ export async function startSession(
       stateDir: dir,
       resume,
       incarnation,
+      once: settings.goal.once !== null,
+      maxTurns: settings.goal.maxTurns,
+      maxCostUsd: settings.goal.maxCostUsd,
     });
     const runner = new Runner({
       agentId,
@@ -228,10 +238,11 @@ export async function startSession(
       tags: settings.tags,
       capabilities: settings.capabilities,
       headless: settings.headless,
+      goal: settings.goal,
       window: adapter.window,
       remoteLifecycle: deps.remoteLifecycle,
       drainTimeoutMs: settings.drainTimeoutMs.value,
-      stopGraceMs: settings.providerSettings.shutdownTimeoutMs.value,
+      stopGraceMs: settings.stopGraceMs,
       settleMs: SETTLE_MS,
       stallMs: STALL_MS,
       maxFailures: MAX_FAILURES,
@@ -240,15 +251,24 @@ export async function startSession(
       clock,
       random: deps.random,
       log,
-      bus,
+      bus: bus ?? noBus,
       http,
       journal,
       adapter: adapter satisfies ProviderAdapter,
       processes,
       launch,
       frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
-      output: deps.output,
+      output: (text) => deps.follow.output(text),
+      stage: (report, local) => deps.follow.stage(report, local),
+      turn: (turn) => deps.follow.turn(turn),
+      ending: (outcome, report) => deps.follow.ending(outcome, report),
       watchdog: (ms) => processes.watchdog(ms),
+    });
+    deps.follow.started({
+      agentId,
+      runnerId,
+      relayUrl: relay?.url ?? null,
+      masked: secretsOf(relay, control),
     });
     runner.start();
     if (settings.prompt !== null) {
@@ -263,7 +283,7 @@ export async function startSession(
         createdAt: clock.wall(),
       });
     }
-    bus.connect();
+    bus?.connect();
     const ended = runner.ended.then(async (outcome) => {
       journal.prune(clock.wall());
       await takeBack();
@@ -272,7 +292,7 @@ export async function startSession(
     return {
       agentId,
       runnerId,
-      relayUrl: relay.url,
+      relayUrl: relay?.url ?? null,
       logFile: join(paths.logsDir, `${agentId}.log`),
       view: () => runner.view(),
       signal: (name) => runner.post({ type: "signal", signal: name }),
@@ -282,6 +302,15 @@ export async function startSession(
     await takeBack();
     throw error;
   }
+}
+
+/** Secrets that this run has made itself; a CI service is told to mask them. */
+function secretsOf(
+  relay: { token: string | null; host: RelayHost | null } | null,
+  control: { tokens: { hook: string; admin: string } },
+): string[] {
+  const own = relay !== null && relay.host !== null && relay.token !== null ? [relay.token] : [];
+  return [...own, control.tokens.hook, control.tokens.admin];
 }
 
 /** Claude passes over a plugin directory that is not there without a word, so it is looked at here. */

@@ -54,13 +54,14 @@ export const run: Verb = async ({ flags }, io) => {
       log,
       redactor,
       env,
-      output: () => {},
+      follow: { started() {}, output() {}, stage() {}, turn() {}, ending() {} },
       remoteLifecycle: true,
     });
     signals.connect((signal) => session.signal(signal));
-    say(`relay    ${session.relayUrl} (in this process)\n`);
+    const relayUrl = session.relayUrl!;
+    say(`relay    ${relayUrl} (in this process)\n`);
     const token = await ownRelayToken(join(home, "relay.token"));
-    const http = new RelayHttpClient({ url: session.relayUrl, token });
+    const http = new RelayHttpClient({ url: relayUrl, token });
     await untilReady(http, session.agentId, began);
     say(`agent    ${session.agentId} (a child process), label:demo\n`);
     const sent = await http.send({
@@ -74,7 +75,7 @@ export const run: Verb = async ({ flags }, io) => {
     const { message } = sent.value;
     say(`message  ${message.id} "${TEXT}"\n\n`);
     const wait = { until: null, reply: true, timeoutMs: TIMEOUT_MS };
-    const common = { http, url: session.relayUrl, messageId: message.id, clock: systemClock };
+    const common = { http, url: relayUrl, messageId: message.id, clock: systemClock };
     const { reply } = await waitForReceipt({ ...common, wait, onChange: () => {} });
     const { receipt } = await waitForReceipt({
       ...common,

@@ -4,20 +4,42 @@ import { systemClock } from "../../base/clock.ts";
 import { messageOf, RunnerError } from "../../base/errors.ts";
 import type { LogLevel } from "../../base/log.ts";
 import { createLogger, humanLine, type LogSink } from "../../base/logger.ts";
-import { createRedactor, looksSecret } from "../../base/redact.ts";
+import { createRedactor, looksSecret, type Redactor } from "../../base/redact.ts";
 import { resolveRun } from "../../config/resolve.ts";
 import { stableAgentId } from "../../config/identity.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
-import type { Verb } from "../contract.ts";
-import { exitCodeOf, exitCodeOfSignal } from "../exit_codes.ts";
+import type { Invocation, Io, Verb } from "../contract.ts";
 import { detach } from "../run/detach.ts";
 import { openLogFile } from "../run/log_file.ts";
+import { RunReporter } from "../run/reporter.ts";
 import { startSession } from "../run/session.ts";
-import { trapSignals } from "../run/signals.ts";
+import { type SignalTrap, trapSignals } from "../run/signals.ts";
 import { saveTerminal } from "../run/terminal.ts";
 
-/** Runs a provider on the bus until it is told to stop. */
+/** Runs a provider on the bus until its goal is reached or it is told to stop. */
 export const run: Verb = async (invocation, io) => {
+  const redactor = createRedactor();
+  let signals: SignalTrap | null = null;
+  const reporter = new RunReporter(invocation, io, {
+    clock: systemClock,
+    redactor,
+    crashed: () => signals?.crashed,
+  });
+  try {
+    return await supervise(invocation, io, redactor, reporter, (trap) => signals = trap);
+  } catch (error) {
+    reporter.failed(error);
+    throw error;
+  }
+};
+
+async function supervise(
+  invocation: Invocation,
+  io: Io,
+  redactor: Redactor,
+  reporter: RunReporter,
+  trapped: (signals: SignalTrap) => void,
+): Promise<number> {
   const { flags, positionals, providerArgs } = invocation;
   const provider = positionals[0]!;
   const settings = await resolveRun(provider, providerArgs, {
@@ -39,7 +61,6 @@ export const run: Verb = async (invocation, io) => {
   if (!settings.headless && !(io.outIsTerminal && Deno.stdin.isTerminal())) {
     throw new RunnerError("E_USAGE", `${provider} needs a terminal`, { hint: "use --headless" });
   }
-  const redactor = createRedactor();
   redactor.add(settings.relay.token.value);
   for (const values of [io.env, settings.providerSettings.env.value]) {
     for (const [name, value] of Object.entries(values)) if (looksSecret(name)) redactor.add(value);
@@ -49,6 +70,7 @@ export const run: Verb = async (invocation, io) => {
     // The terminal is the agent's: nothing of ours is painted over it.
     if (!settings.headless) return;
     if (io.errIsTerminal || line.level === "warn" || line.level === "error") io.err(humanLine(line));
+    reporter.log(line);
   };
   const name = settings.agentId.value ??
     stableAgentId({
@@ -61,6 +83,7 @@ export const run: Verb = async (invocation, io) => {
   const log = createLogger({ level, clock: systemClock, redactor, sinks: [toTerminal, logFile.sink] });
   // Before the first child exists: a signal at any time finds a handler (R-11).
   const signals = trapSignals(settings.headless);
+  trapped(signals);
   const terminal = settings.headless ? null : await saveTerminal();
   let end: "clean" | "killed" = "killed";
   try {
@@ -70,13 +93,13 @@ export const run: Verb = async (invocation, io) => {
       log,
       redactor,
       env: io.env,
-      output: (text) => io.out(redactor.redact(text)),
+      follow: reporter,
       remoteLifecycle: flags["no-remote-lifecycle"] !== true,
     });
     signals.connect((signal) => session.signal(signal));
     log.info("agent is starting", {
       agentId: session.agentId,
-      relay: session.relayUrl,
+      relay: session.relayUrl ?? "none",
       approval: settings.approval.value,
       log: session.logFile,
     });
@@ -86,7 +109,10 @@ export const run: Verb = async (invocation, io) => {
     const outcome = await session.ended;
     if (!wasKilled(provider, outcome)) end = "clean";
     log.info("run ended", { cause: outcome.cause.kind });
-    return exitCode(outcome, signals.crashed);
+    const verdict = reporter.verdict;
+    if (verdict === null) throw new Error("the run ended without an outcome");
+    if (verdict.error !== null) throw verdict.error;
+    return verdict.exitCode;
   } catch (error) {
     log.debug("run failed", { error: messageOf(error) });
     throw error;
@@ -95,7 +121,7 @@ export const run: Verb = async (invocation, io) => {
     await terminal?.restore(end);
     logFile.close();
   }
-};
+}
 
 /** True when the agent did not put the terminal back itself: it was killed, or is a Codex TUI that got a signal. */
 function wasKilled(provider: string, { cause }: ExitOutcome): boolean {
@@ -103,22 +129,6 @@ function wasKilled(provider: string, { cause }: ExitOutcome): boolean {
   return cause.kind === "signal" || cause.kind === "error" ||
     (cause.kind === "command" && cause.action === "agent.kill") ||
     (cause.kind === "provider" && cause.status.signal !== null);
-}
-
-function exitCode(outcome: ExitOutcome, crashed: unknown): number {
-  if (crashed !== undefined) throw crashed;
-  const { cause } = outcome;
-  switch (cause.kind) {
-    case "drained":
-    case "command":
-      return 0;
-    case "signal":
-      return exitCodeOfSignal(cause.signal);
-    case "error":
-      throw new RunnerError(cause.code, cause.message);
-    case "provider":
-      return cause.status.signal === null ? cause.status.code : exitCodeOf("E_PROVIDER_EXIT");
-  }
 }
 
 /** Milliseconds of a duration flag that the table has checked. */

@@ -81,17 +81,31 @@ class EchoSession implements ProviderSession {
           stage: message.type,
           evidence: message.type === "placed" ? "echo agent took the line" : "echo agent began its answer",
         });
+      case "turn":
+        return emit({ type: "turn" });
       case "done":
+        emit({ type: "output", text: message.text + "\n" });
         emit({
           type: "done",
           deliveryIds: [message.deliveryId],
           text: message.text,
           evidence: "echo agent ended its answer",
+          ...(message.costUsd === undefined ? {} : { costUsd: message.costUsd }),
         });
-        emit({ type: "output", text: message.text + "\n" });
-        if (--this.#inFlight === 0) emit({ type: "activity", activity: "idle" });
-        return;
+        return this.#ended();
+      case "failed":
+        emit({
+          type: "failed",
+          deliveryIds: [message.deliveryId],
+          failure: message.failure,
+          reason: message.reason,
+        });
+        return this.#ended();
     }
+  }
+
+  #ended(): void {
+    if (--this.#inFlight === 0) this.#ports.emit({ type: "activity", activity: "idle" });
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
@@ -123,12 +137,15 @@ class EchoSession implements ProviderSession {
     return results;
   }
 
-  interrupt(): Promise<void> {
-    return Promise.resolve();
+  async interrupt(): Promise<void> {
+    if (this.#inFlight > 0) await this.#write({ type: "interrupt" }).catch(() => {});
   }
 
   async shutdown(options: { graceful: boolean; timeoutMs: number }): Promise<ExitStatus> {
-    if (options.graceful) await this.#write({ type: "stop" }).catch(() => {});
+    if (options.graceful) {
+      await this.interrupt();
+      await this.#write({ type: "stop" }).catch(() => {});
+    }
     const status = await this.#child.stop({ graceMs: options.graceful ? options.timeoutMs : 0 });
     await this.#writer.close().catch(() => {});
     return status;

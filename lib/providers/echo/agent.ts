@@ -1,8 +1,13 @@
 import { lines } from "../../base/bytes.ts";
+import type { FailureClass } from "../contract.ts";
+import type { EchoOptions } from "./options.ts";
 import { ECHO_LINE_LIMIT, type EchoInput, type EchoOutput } from "./protocol.ts";
 
+const PLAIN: EchoOptions = { slowMs: 0, fail: null, exit: null, turns: 1, costUsd: null };
+
 /**
- * The built-in agent: answers every message with its text. Runs as a real child process.
+ * The built-in agent: answers every message with its text. Runs as a real child process and resolves with its exit
+ * code.
  *
  * It writes each delivery id to `record` before it says `seen`, as real agents keep a transcript, so that a
  * runner that was killed can learn what was handled.
@@ -11,21 +16,81 @@ export async function runEchoAgent(
   input: ReadableStream<Uint8Array>,
   output: WritableStream<Uint8Array>,
   record: (deliveryId: string) => void,
-): Promise<void> {
+  options: EchoOptions = PLAIN,
+): Promise<number> {
   const writer = output.getWriter();
   const encoder = new TextEncoder();
   const say = (message: EchoOutput) => writer.write(encoder.encode(JSON.stringify(message) + "\n"));
-  await say({ type: "ready" });
-  for await (const line of lines(input, { maxLineBytes: ECHO_LINE_LIMIT })) {
-    if (line.kind !== "line") continue;
-    const request = JSON.parse(line.text) as EchoInput;
-    if (request.type === "stop") return;
-    const { deliveryId, text } = request;
+  const { slowMs, fail, exit, turns, costUsd } = options;
+  const pause = pauses();
+  const exited = Promise.withResolvers<number>();
+
+  const turn = async (deliveryId: string, text: string): Promise<void> => {
+    const failed = (failure: FailureClass, reason: string) =>
+      say({ type: "failed", deliveryId, failure, reason });
     void say({ type: "placed", deliveryId });
+    if (fail !== null && fail !== "seen") return await failed(fail, `echo was told to fail (${fail})`);
     record(deliveryId);
     void say({ type: "seen", deliveryId });
-    await say({ type: "done", deliveryId, text: `echo: ${bodyOf(text)}` });
-  }
+    for (let i = 0; i < turns; i++) void say({ type: "turn" });
+    if (slowMs > 0 && !(await pause.wait(slowMs))) {
+      return await failed("cancelled", "the turn was interrupted");
+    }
+    if (exit !== null) return exited.resolve(exit);
+    if (fail === "seen") return await failed("transient", "echo was told to fail (seen)");
+    const cost = costUsd === null ? {} : { costUsd };
+    await say({ type: "done", deliveryId, text: `echo: ${bodyOf(text)}`, ...cost });
+  };
+
+  // Slow turns run one after the other beside the reading, so that an interrupt gets through.
+  let last: Promise<void> = Promise.resolve();
+  const read = async () => {
+    for await (const line of lines(input, { maxLineBytes: ECHO_LINE_LIMIT })) {
+      if (line.kind !== "line") continue;
+      const request = JSON.parse(line.text) as EchoInput;
+      if (request.type === "stop") break;
+      if (request.type === "interrupt") pause.end();
+      else {
+        last = last.then(() => pause.closed ? undefined : turn(request.deliveryId, request.text));
+        if (slowMs === 0) await last;
+      }
+    }
+    pause.close();
+    await last;
+    return 0;
+  };
+  await say({ type: "ready" });
+  return await Promise.race([read(), exited.promise]);
+}
+
+/** One pause at a time, which can be ended early. */
+function pauses() {
+  let settle: ((whole: boolean) => void) | null = null;
+  let closed = false;
+  return {
+    get closed() {
+      return closed;
+    },
+    /** Resolves true after the whole time, false when it was ended early. */
+    async wait(ms: number): Promise<boolean> {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const whole = await new Promise<boolean>((resolve) => {
+        settle = resolve;
+        timer = setTimeout(() => resolve(true), ms);
+      });
+      clearTimeout(timer);
+      settle = null;
+      return whole;
+    },
+    end() {
+      settle?.(false);
+    },
+    /** Ends this pause and has no further turn begun. */
+    close() {
+      closed = true;
+      settle?.(false);
+    },
+  };
 }
 
 /** Returns the body of a framed message; text that is not a frame is returned whole. */

@@ -1,3 +1,4 @@
+import { goalDue } from "./goal.ts";
 import type { State } from "./types.ts";
 
 /**
@@ -10,6 +11,7 @@ export function nextDue(state: State): number {
     if (at < due) due = at;
   };
   if (state.phase.phase === "ended") return due;
+  consider(goalDue(state));
   if (state.phase.phase === "draining") consider(state.phase.deadline);
   const provider = state.provider;
   if (provider.state === "waiting") consider(provider.until);

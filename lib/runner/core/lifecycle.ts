@@ -35,8 +35,11 @@ export function command(state: State, effects: Effect[], now: Now, payload: Comm
   effects.push({ type: "log", level: "info", message: "lifecycle command", fields: { type, commandId } });
   const outcome: ExitOutcome = { cause: { kind: "command", commandId, action: type }, deregister: true };
   if (hard) stopHard(state, effects, outcome);
-  else if (type === "agent.shutdown") drain(state, effects, now, "exit", outcome, commandId);
-  else drain(state, effects, now, "respawn", outcome, commandId);
+  else {drain(state, effects, now, {
+      then: type === "agent.shutdown" ? "exit" : "respawn",
+      outcome,
+      commandId,
+    });}
 }
 
 function remember(state: State, effects: Effect[], now: Now, commandId: string, type: string): void {
@@ -53,22 +56,38 @@ function remember(state: State, effects: Effect[], now: Now, commandId: string, 
 export function signal(state: State, effects: Effect[], now: Now, name: string): void {
   // The person's Ctrl-C belongs to the agent in the terminal.
   if (name === "SIGINT" && !state.config.headless) return;
-  if (state.phase.phase === "running" || (state.phase.phase !== "ended" && state.phase.then === "respawn")) {
-    drain(state, effects, now, "exit", { cause: { kind: "drained" }, deregister: false });
+  const { phase } = state;
+  const first = state.run.signal === null;
+  state.run.signal ??= name;
+  if (phase.phase === "running" || (phase.phase !== "ended" && phase.then === "respawn")) {
+    drain(state, effects, now, {
+      then: "exit",
+      outcome: { cause: { kind: "drained" }, deregister: false },
+    });
     return;
   }
+  // A run that is ending by its own goal does what a first signal asks for.
+  if (first && phase.phase !== "ended" && ["completed", "error"].includes(phase.outcome.cause.kind)) return;
   stopHard(state, effects, { cause: { kind: "signal", signal: name }, deregister: false });
 }
 
-function drain(
+/** What a drain leads to. */
+export interface Drain {
+  then: "exit" | "respawn";
+  outcome: ExitOutcome;
+  commandId?: string;
+  /** How long the current turn may go on; the configured drain timeout when left out. */
+  withinMs?: number;
+}
+
+/** Takes no more work, lets the current turn finish within its time, then stops the provider. */
+export function drain(
   state: State,
   effects: Effect[],
   now: Now,
-  then: "exit" | "respawn",
-  outcome: ExitOutcome,
-  commandId?: string,
+  { then, outcome, commandId, withinMs = state.config.drainTimeoutMs }: Drain,
 ): void {
-  const deadline = now.mono + state.config.drainTimeoutMs;
+  const deadline = now.mono + withinMs;
   state.phase = {
     phase: "draining",
     deadline,
@@ -77,7 +96,7 @@ function drain(
     ...(commandId === undefined ? {} : { commandId }),
   };
   if (then === "exit") {
-    effects.push({ type: "watchdog", hardAfterMs: state.config.drainTimeoutMs + END_SLACK_MS });
+    effects.push({ type: "watchdog", hardAfterMs: withinMs + END_SLACK_MS });
   }
   // Work that was claimed but not begun goes back at once, so that another agent need not wait for the lease.
   for (const [key] of state.leases) {

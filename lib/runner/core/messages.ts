@@ -3,6 +3,7 @@ import { finished, inFlight, keyOf, LOCAL_STORE, mayAck, receivedRow } from "../
 import type { Message, SideStage, Stage } from "../../protocol/message.ts";
 import type { FailureClass, ProbeResult } from "../../providers/contract.ts";
 import { isForUs } from "./addressing.ts";
+import { mayTake, moved } from "./goal.ts";
 import { KNOWN_LIMIT } from "./state.ts";
 import type { Effect, Now, State } from "./types.ts";
 
@@ -22,6 +23,7 @@ export function move(
   change: Partial<Pick<JournalRow, "attempt" | "redelivery" | "failures" | "acked" | "reply">> = {},
 ): JournalRow {
   const updated: JournalRow = { ...row, ...change, state: next, updatedAt: now.wall };
+  moved(state, now, row, next);
   if (inFlight(row.state) && !inFlight(next)) {
     state.flight.delete(row.key);
     state.byDelivery.delete(row.state.deliveryId);
@@ -84,9 +86,9 @@ export function report(
   stage: Stage | SideStage,
   evidence?: string,
 ): void {
-  if (row.storeId === LOCAL_STORE) return;
   effects.push({
     type: "report",
+    local: row.storeId === LOCAL_STORE,
     report: {
       messageId: row.messageId,
       agentId: state.config.agentId,
@@ -113,7 +115,7 @@ export function offered(state: State, effects: Effect[], now: Now, message: Mess
     return;
   }
   if (!isForUs(message, state.config)) return;
-  if (state.phase.phase !== "running") return;
+  if (state.phase.phase !== "running" || !mayTake(state)) return;
   if (state.rows.size >= state.config.maxQueue) {
     state.overflow = true;
     return;
@@ -214,6 +216,7 @@ export function done(
 ): void {
   const row = rowOf(state, deliveryId);
   if (!row || !inFlight(row.state)) return;
+  state.run.text = text;
   const wantsReply = row.message?.replyExpected === true;
   const ended = move(state, effects, now, row, { state: "done", deliveryId, evidence: proof }, {
     reply: wantsReply ? text : null,
@@ -239,6 +242,11 @@ export function failedTurn(
     return;
   }
   const change = { attempt: row.attempt + 1, redelivery: row.redelivery + 1 };
+  if (failure === "limit") {
+    // The budget is the run's, not the message's: another run may do it.
+    requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
+    return;
+  }
   if (failure === "provider") {
     const held = move(state, effects, now, row, { state: "held", reason }, change);
     report(state, effects, now, held, "held", reason);

@@ -1,6 +1,8 @@
+import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import type { ExitStatus } from "../../process/contract.ts";
-import type { ProviderEvent } from "../../providers/contract.ts";
-import { done, evidence, failedTurn, holdQueue, requeue } from "./messages.ts";
+import type { FailureClass, ProviderEvent } from "../../providers/contract.ts";
+import { used } from "./goal.ts";
+import { done, evidence, failedTurn, holdQueue, requeue, rowOf } from "./messages.ts";
 import type { Effect, Now, State } from "./types.ts";
 
 /** More unexpected exits than this within {@linkcode BREAKER_WINDOW_MS} are a crash loop. */
@@ -56,6 +58,7 @@ export function exited(
   status: ExitStatus,
 ): void {
   if (!isCurrent(state, incarnation)) return;
+  state.run.providerExit = status;
   if (state.provider.state === "stopping") {
     state.provider = { state: "none" };
     return;
@@ -136,10 +139,17 @@ export function providerEvent(
       return;
     case "evidence":
       return evidence(state, effects, now, event.deliveryId, event.stage, event.evidence);
+    case "turn":
+      return used(state, 1, undefined);
     case "done":
+      used(state, 0, event.costUsd);
+      turnEnded(state, effects, event, { outcome: "done", text: event.text });
       for (const id of event.deliveryIds) done(state, effects, now, id, event.text, event.evidence);
       return;
     case "failed":
+      used(state, 0, event.costUsd);
+      if (event.failure === "limit") state.run.limit = event.reason;
+      turnEnded(state, effects, event, { outcome: "failed", failure: event.failure, reason: event.reason });
       for (const id of event.deliveryIds) {
         failedTurn(state, effects, now, id, event.failure, event.reason);
       }
@@ -152,6 +162,21 @@ export function providerEvent(
       effects.push({ type: "output", text: event.text });
       return;
   }
+}
+
+/** Tells those who follow the run how a turn ended, while its deliveries are still known. */
+function turnEnded(
+  state: State,
+  effects: Effect[],
+  event: { deliveryIds: string[]; costUsd?: number },
+  result: { outcome: "done"; text: string } | { outcome: "failed"; failure: FailureClass; reason: string },
+): void {
+  const messageIds = event.deliveryIds.flatMap((id) => {
+    const row = rowOf(state, id);
+    return row === undefined || row.storeId === LOCAL_STORE ? [] : [row.messageId];
+  });
+  const cost = event.costUsd === undefined ? {} : { costUsd: event.costUsd };
+  effects.push({ type: "turn", turn: { messageIds, ...cost, ...result } });
 }
 
 function ready(state: State, effects: Effect[], now: Now, incarnation: number, resume: string | null): void {

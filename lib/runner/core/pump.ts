@@ -1,7 +1,8 @@
 import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
 import { LOCAL_STORE } from "../../inbox/core/row.ts";
-import { advanceEnd } from "./lifecycle.ts";
+import { goalEnd, mayDeliver } from "./goal.ts";
+import { advanceEnd, drain } from "./lifecycle.ts";
 import { move, requeue } from "./messages.ts";
 import { releaseHeld, spawn } from "./provider.ts";
 import { statusOf } from "./status.ts";
@@ -13,6 +14,8 @@ import type { Effect, Lease, Now, State } from "./types.ts";
  */
 export function pump(state: State, effects: Effect[], now: Now): void {
   if (state.phase.phase === "ended") return;
+  const end = state.phase.phase === "running" ? goalEnd(state, now) : null;
+  if (end !== null) drain(state, effects, now, { then: "exit", ...end });
   advanceEnd(state, effects, now);
   if (state.phase.phase === "running") {
     supervise(state, effects, now);
@@ -105,7 +108,7 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
   let holdsClaim = state.claiming.size > 0;
   for (const row of state.rows.values()) {
     if (state.flight.size >= window) break;
-    if (row.message === null) continue;
+    if (row.message === null || !mayDeliver(state, row)) continue;
     if (row.state.state === "claimed") {
       const lease = state.leases.get(row.key);
       if (!lease) {

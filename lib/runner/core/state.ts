@@ -1,5 +1,6 @@
 import type { JournalSnapshot } from "../../inbox/contract.ts";
 import { inFlight, mayAck } from "../../inbox/core/row.ts";
+import { beginsAnew, initialProgress } from "./goal.ts";
 import type { CoreConfig, State } from "./types.ts";
 
 /** Keys and command ids remembered for dedup. */
@@ -14,9 +15,13 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
   const state: State = {
     config,
     phase: { phase: "running" },
+    run: initialProgress(
+      config.goal,
+      snapshot.open.filter((row) => inFlight(row.state)).map((row) => row.key),
+    ),
     provider: { state: "none" },
     incarnation: snapshot.incarnation,
-    resume: snapshot.resume,
+    resume: beginsAnew(config.goal, snapshot.open) ? null : snapshot.resume,
     bus: "down",
     fault: null,
     storage: { ok: true },

@@ -1,3 +1,4 @@
+import { abandoned } from "./goal.ts";
 import * as lifecycle from "./lifecycle.ts";
 import * as messages from "./messages.ts";
 import * as provider from "./provider.ts";
@@ -21,6 +22,13 @@ export function step(state: State, event: Event, now: Now): { state: State; effe
 function apply(state: State, effects: Effect[], event: Event, now: Now): void {
   switch (event.type) {
     case "start":
+      state.run.startedAt = now.mono;
+      for (const row of abandoned(state)) {
+        messages.move(state, effects, now, row, {
+          state: "skipped",
+          reason: "the run it belonged to is over",
+        });
+      }
       // A command that was under way when the last run died has an unknown effect: it is not run again.
       for (const row of state.commands.values()) {
         if (row.phase !== "started") continue;
@@ -39,6 +47,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       return;
     case "bus.up":
       state.bus = "up";
+      state.run.connected = true;
       for (const queue of [state.acks, state.replies]) {
         for (const entry of queue.values()) entry.due = Math.min(entry.due, now.mono);
       }

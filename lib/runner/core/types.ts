@@ -1,8 +1,10 @@
+import type { ErrorCode } from "../../base/errors.ts";
 import type { CommandRow, JournalRow } from "../../inbox/contract.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { CommandPayload, CommandUpdatePayload, StatusPayload } from "../../protocol/frames.ts";
 import type { Message, StageReport } from "../../protocol/message.ts";
-import type { Activity, ProbeResult, ProviderEvent } from "../../providers/contract.ts";
+import type { Activity, FailureClass, ProbeResult, ProviderEvent } from "../../providers/contract.ts";
+import type { Goal, Progress } from "./goal.ts";
 
 /** Limits and identity of one run; constant. All durations in milliseconds. */
 export interface CoreConfig {
@@ -14,6 +16,7 @@ export interface CoreConfig {
   tags: string[];
   capabilities: string[];
   headless: boolean;
+  goal: Goal;
   /** Deliveries in flight per provider session. */
   window: number;
   /** Lifecycle commands from the bus are refused when false (`--no-remote-lifecycle`). */
@@ -79,7 +82,10 @@ export type Effect =
     message: Message;
   }
   | { type: "ack"; key: string; messageId: number }
-  | { type: "report"; report: StageReport }
+  /** `local`: of the run's own prompt, which no relay knows. */
+  | { type: "report"; report: StageReport; local: boolean }
+  /** A turn ended: for whoever follows the run. */
+  | { type: "turn"; turn: TurnResult }
   | { type: "reply"; key: string; message: Message; deliveryId: string; text: string }
   | { type: "publish"; status: StatusPayload }
   | { type: "resync" }
@@ -101,14 +107,21 @@ export type Effect =
   | { type: "watchdog"; hardAfterMs: number }
   | { type: "exit"; outcome: ExitOutcome };
 
+/** How one turn ended. */
+export type TurnResult =
+  & { messageIds: number[]; costUsd?: number }
+  & ({ outcome: "done"; text: string } | { outcome: "failed"; failure: FailureClass; reason: string });
+
 /** How the run ends. The command, when one caused it, is answered after the agent is removed. */
 export interface ExitOutcome {
   /** What made it end; `lib/cli/exit_codes.ts` maps codes of errors, `signal` maps to 128+n. */
   cause:
     | { kind: "drained" }
+    /** The goal of the run is reached. */
+    | { kind: "completed" }
     | { kind: "signal"; signal: string }
     | { kind: "command"; commandId: string; action: string }
-    | { kind: "error"; code: "E_CRASH_LOOP" | "E_PROVIDER_CMD" | "E_STATE_WRITE"; message: string }
+    | { kind: "error"; code: ErrorCode; message: string }
     | { kind: "provider"; status: ExitStatus };
   /** Remove the agent from the relay (shutdown, kill); otherwise its mail waits for the next run. */
   deregister: boolean;
@@ -155,6 +168,7 @@ export interface Lease {
 export interface State {
   readonly config: CoreConfig;
   phase: Phase;
+  run: Progress;
   provider: ProviderState;
   incarnation: number;
   resume: string | null;

@@ -1,0 +1,161 @@
+import { dirname, resolve } from "@std/path";
+import type { Clock } from "../../base/clock.ts";
+import { messageOf, RunnerError, shown } from "../../base/errors.ts";
+import type { LogLine } from "../../base/logger.ts";
+import { writeFileAtomic } from "../../base/private_file.ts";
+import type { Redactor } from "../../base/redact.ts";
+import type { StageReport } from "../../protocol/message.ts";
+import type { RunReport } from "../../runner/core/goal.ts";
+import type { ExitOutcome, TurnResult } from "../../runner/core/types.ts";
+import type { Invocation, Io } from "../contract.ts";
+import type { RunFollower, RunStart } from "./follower.ts";
+import { GithubActions, withoutOldCommands } from "./github.ts";
+import { resultOf, type RunResult, type Verdict, verdictOf } from "./result.ts";
+
+/** What a reporter needs of the process. */
+export interface ReporterDeps {
+  clock: Clock;
+  redactor: Redactor;
+  /** An error nobody caught, undefined without. */
+  crashed(): unknown;
+}
+
+/**
+ * Tells the caller of a run how it goes: the agent's text or one JSON object a line on standard output, the result
+ * file, and on GitHub annotations, summary and outputs. The result is told once, whatever the end is.
+ */
+export class RunReporter implements RunFollower {
+  readonly #io: Io;
+  readonly #deps: ReporterDeps;
+  readonly #provider: string;
+  readonly #form: "text" | "jsonl";
+  readonly #resultFile: string | null;
+  readonly #github: GithubActions | null;
+  readonly #startedWall: number;
+  readonly #startedMono: number;
+  #start: RunStart | null = null;
+  #verdict: Verdict | null = null;
+
+  constructor({ flags, positionals }: Invocation, io: Io, deps: ReporterDeps) {
+    this.#io = io;
+    this.#deps = deps;
+    this.#provider = positionals[0]!;
+    this.#form = flags.output === "jsonl" ? "jsonl" : "text";
+    this.#resultFile = typeof flags.result === "string" ? freshFile(resolve(io.cwd, flags.result)) : null;
+    this.#github = io.env.GITHUB_ACTIONS === "true" ? new GithubActions(io, this.#form) : null;
+    this.#startedWall = deps.clock.wall();
+    this.#startedMono = deps.clock.mono();
+  }
+
+  started(start: RunStart): void {
+    this.#start = start;
+    this.#github?.mask(start.masked);
+    const { agentId, runnerId, relayUrl } = start;
+    this.#line({ type: "start", agentId, runnerId, provider: this.#provider, relayUrl });
+  }
+
+  output(text: string): void {
+    const clean = this.#deps.redactor.redact(text);
+    if (this.#form === "jsonl") this.#line({ type: "output", text: clean });
+    else if (this.#github !== null) this.#github.output(clean);
+    else this.#io.out(clean);
+  }
+
+  stage(report: StageReport, local: boolean): void {
+    const { agentId: _agentId, messageId, ...rest } = report;
+    this.#line({ type: "stage", messageId: local ? null : messageId, ...rest });
+  }
+
+  turn({ messageIds, ...turn }: TurnResult): void {
+    this.#line({ type: "turn", messageIds, ...turn });
+  }
+
+  /** Takes a log line for the annotations. */
+  log(line: LogLine): void {
+    if (line.level !== "warn") return;
+    const fields = Object.entries(line.fields).map(([name, value]) => `${name}=${value}`).join(" ");
+    this.#github?.warn(fields === "" ? line.message : `${line.message} (${fields})`);
+  }
+
+  ending(outcome: ExitOutcome, report: RunReport): void {
+    this.#finish(verdictOf(outcome, report, this.#deps.crashed()), report);
+  }
+
+  /** Tells of a run that ended by an error before or after its session; the first end counts. */
+  failed(error: unknown): void {
+    if (this.#verdict !== null) return;
+    this.#finish(verdictOf(NO_OUTCOME, NO_REPORT, error), null);
+  }
+
+  /** The verdict once the run has ended. */
+  get verdict(): Verdict | null {
+    return this.#verdict;
+  }
+
+  #finish(verdict: Verdict, report: RunReport | null): void {
+    if (this.#verdict !== null) return;
+    this.#verdict = verdict;
+    const { clock, redactor } = this.#deps;
+    const result: RunResult = resultOf({
+      verdict,
+      provider: this.#provider,
+      start: this.#start,
+      report,
+      startedAt: this.#startedWall,
+      durationMs: clock.mono() - this.#startedMono,
+      redact: (text) => redactor.redact(text),
+    });
+    if (this.#resultFile !== null) {
+      try {
+        writeFileAtomic(this.#resultFile, JSON.stringify(result, null, 2) + "\n");
+      } catch (error) {
+        this.#io.err(`runner: warning: the result file cannot be written: ${messageOf(error)}\n`);
+      }
+    }
+    this.#line({ type: "result", ...result });
+    this.#github?.ended(result, this.#resultFile);
+  }
+
+  #line(value: Readonly<Record<string, unknown>>): void {
+    if (this.#form !== "jsonl") return;
+    // Before it is JSON: a mask over the finished line could take a quote with it.
+    const line = JSON.stringify(
+      value,
+      (_, part) => typeof part === "string" ? this.#deps.redactor.redact(part) : part,
+    );
+    this.#io.out((this.#github === null ? line : withoutOldCommands(line, "json")) + "\n");
+  }
+}
+
+const NO_OUTCOME: ExitOutcome = { cause: { kind: "drained" }, deregister: false };
+const NO_REPORT: RunReport = {
+  once: null,
+  work: "waiting",
+  turns: 0,
+  costUsd: null,
+  signal: null,
+  messages: { done: 0, failed: 0, dead: 0, open: 0 },
+  text: null,
+  failure: null,
+  providerExit: null,
+};
+
+/** A result of an earlier run must not pass for this one's, and a place that cannot take one is told at once. */
+function freshFile(path: string): string {
+  const bad = (what: string) =>
+    new RunnerError("E_FLAG_VALUE", `result file "${shown(path)}" ${what}`, { where: "--result" });
+  try {
+    if (!Deno.statSync(dirname(path)).isDirectory) throw bad("is in no directory");
+  } catch (error) {
+    if (error instanceof RunnerError) throw error;
+    throw bad("is in a directory that does not exist");
+  }
+  try {
+    if (Deno.lstatSync(path).isDirectory) throw bad("is a directory");
+    Deno.removeSync(path);
+  } catch (error) {
+    if (error instanceof RunnerError) throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw bad("cannot be replaced");
+  }
+  return path;
+}
