@@ -13,6 +13,8 @@ export interface RunnerPorts {
   clock: Clock;
   /** In [0, 1). */
   random(): number;
+  /** Calls back once the input that is ready now was taken in, so that a burst of it shares one commit. */
+  afterReadyInput(callback: () => void): void;
   log: Log;
   bus: RelayBus;
   http: Pick<RelayHttp, "listUnread" | "deleteAgent">;

@@ -69,13 +69,13 @@ export class Runner {
     this.post({ type: "start" });
   }
 
-  /** Gives the core an event; it is stepped before the next macrotask. Ignored after the end. */
+  /** Gives the core an event; it is stepped once the input that is ready now was taken in. Ignored after the end. */
   post(event: Event): void {
     if (this.#over) return;
     this.#queue.push(event);
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(() => this.#flush());
+    this.#ports.afterReadyInput(() => this.#flush());
   }
 
   /** Handler for the bus client's `state` event. */

@@ -1,6 +1,6 @@
 import { join, resolve } from "@std/path";
 import { RelayBusClient, RelayHttpClient } from "agent-relay-sdk";
-import type { Clock } from "../../base/clock.ts";
+import { afterReadyInput, type Clock } from "../../base/clock.ts";
 import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { ensurePrivateDir } from "../../base/private_file.ts";
@@ -250,6 +250,7 @@ export async function startSession(
     }, {
       clock,
       random: deps.random,
+      afterReadyInput,
       log,
       bus: bus ?? noBus,
       http,
