@@ -432,6 +432,19 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.version,
   }),
   verb({
+    name: "hook",
+    summary: "Post one hook of the agent, from standard input, to its runner",
+    positionals: [{ name: "event", required: true }],
+    hidden: true,
+    load: LOADERS.hook,
+  }),
+  verb({
+    name: "monitor",
+    summary: "Print a line for every message that waits, inside Claude Code's plugin",
+    hidden: true,
+    load: LOADERS.monitor,
+  }),
+  verb({
     name: "__echo-agent",
     summary: "The child process of the echo provider",
     positionals: [{ name: "record", required: false }],

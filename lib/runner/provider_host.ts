@@ -1,7 +1,7 @@
 import { withDeadline } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { LOCAL_STORE } from "../inbox/core/row.ts";
-import type { ProviderSession } from "../providers/contract.ts";
+import type { HookEvent, ProviderSession } from "../providers/contract.ts";
 import type { Effect, Event } from "./core/types.ts";
 import type { RunnerPorts } from "./ports.ts";
 
@@ -42,6 +42,13 @@ export class ProviderHost {
     }
   }
 
+  /** Passes a hook on to the provider that runs now; those of an earlier incarnation (null: not known) are dropped. */
+  hook(event: HookEvent, incarnation: number | null): void {
+    const current = this.#current;
+    if (current === null || (incarnation !== null && incarnation !== current.incarnation)) return;
+    void current.session.then((session) => session?.hook?.(event));
+  }
+
   /** Ends whatever still runs, at once. Used when the run is over. */
   async dispose(): Promise<void> {
     const session = await this.#current?.session;
@@ -49,7 +56,7 @@ export class ProviderHost {
   }
 
   #spawn(incarnation: number, resume: string | null): void {
-    const { adapter, processes, clock, log, journal } = this.#ports;
+    const { adapter, processes, clock, log, journal, monitor } = this.#ports;
     const session = (async (): Promise<ProviderSession | null> => {
       try {
         // Reserved on disk before the process exists, so that no two incarnations ever share a number.
@@ -57,6 +64,7 @@ export class ProviderHost {
         if (reserved > incarnation) log.debug("incarnation numbers differ", { incarnation, reserved });
         const started = await adapter.spawn(this.#ports.launch(incarnation, resume), {
           processes,
+          monitor,
           clock,
           log: log.child(adapter.provider),
           emit: (event) => this.#post({ type: "provider", incarnation, event }),
@@ -86,7 +94,8 @@ export class ProviderHost {
       () => abort.abort(new Error("hand-over took over 30 s")),
     );
     try {
-      await session.deliver({ deliveryId, text, when, redelivery }, abort.signal);
+      const { id: messageId, from } = message;
+      await session.deliver({ deliveryId, messageId, from, text, when, redelivery }, abort.signal);
       this.#post({ type: "handed", key, deliveryId });
     } catch (error) {
       fail(messageOf(error));

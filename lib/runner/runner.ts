@@ -1,6 +1,7 @@
 import { messageOf } from "../base/errors.ts";
 import type { CommandPayload } from "../protocol/frames.ts";
 import type { Message } from "../protocol/message.ts";
+import type { HookEvent } from "../providers/contract.ts";
 import type { TransportState } from "../sdk/contract.ts";
 import { nextDue } from "./core/due.ts";
 import { reportOf } from "./core/goal.ts";
@@ -107,6 +108,11 @@ export class Runner {
   /** Handler for pushed commands. */
   onCommand(command: CommandPayload): void {
     this.post({ type: "command", command });
+  }
+
+  /** Handler for the agent's hooks; `incarnation` null when the hook does not know it. */
+  onHook(event: HookEvent, incarnation: number | null): void {
+    if (!this.#over) this.#provider.hook(event, incarnation);
   }
 
   /** Returns what is going on, for the control server. */

@@ -108,8 +108,8 @@ Deno.test("Claude's stream: a result that says success with is_error is a failed
 Deno.test("Claude's transcript: queue rows prove nothing, a steered message is found, Esc cancels", () => {
   const events: ProviderEvent[] = [];
   const follower = new TranscriptFollower((event) => events.push(event));
-  const feed = (...rows: Row[]) => rows.forEach((row) => follower.take(row));
-  follower.handed(ID);
+  const feed = (...rows: Row[]) => rows.forEach((row) => follower.take(row, "C"));
+  follower.handed(ID, "text", null);
   feed({ type: "queue-operation" }, {
     type: "assistant",
     message: { stop_reason: "end_turn", content: "of another turn" },
@@ -122,7 +122,7 @@ Deno.test("Claude's transcript: queue rows prove nothing, a steered message is f
     { type: "assistant", message: { stop_reason: "end_turn", content: [{ type: "text", text: "done" }] } },
   );
   assertEquals(kinds(events), ["placed", "seen", "done"]);
-  follower.handed("second");
+  follower.handed("second", "text", null);
   feed({ type: "user", uuid: "second" }, {
     type: "user",
     message: { content: [{ type: "text", text: "[Request interrupted by user]" }] },

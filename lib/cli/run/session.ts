@@ -137,12 +137,16 @@ export async function startSession(
       view: () => runner.view(),
       events: {
         statusHint: (status) => log.debug("status hint", { status }),
-        hook: () => Promise.resolve({}),
+        hook: (name, body, incarnation) => {
+          runner.onHook({ name, body }, incarnation);
+          return Promise.resolve({});
+        },
         shutdown: () => runner.post({ type: "signal", signal: "SIGTERM" }),
       },
     });
     undo.push(() => control.stop());
     redactor.add(control.tokens.hook);
+    redactor.add(control.tokens.monitor);
     redactor.add(control.tokens.admin);
 
     const instanceId = crypto.randomUUID();
@@ -228,7 +232,11 @@ export async function startSession(
       once: settings.goal.once !== null,
       maxTurns: settings.goal.maxTurns,
       maxCostUsd: settings.goal.maxCostUsd,
+      control: { url: control.url, hookToken: control.tokens.hook },
+      self: selfCommand,
+      delivery: settings.providerSettings.delivery.value,
     });
+    adapter.prepare?.(launch(0, null), clock);
     const runner = new Runner({
       agentId,
       runnerId,
@@ -257,6 +265,7 @@ export async function startSession(
       journal,
       adapter: adapter satisfies ProviderAdapter,
       processes,
+      monitor: control.monitor,
       launch,
       frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
       output: (text) => deps.follow.output(text),
@@ -308,10 +317,10 @@ export async function startSession(
 /** Secrets that this run has made itself; a CI service is told to mask them. */
 function secretsOf(
   relay: { token: string | null; host: RelayHost | null } | null,
-  control: { tokens: { hook: string; admin: string } },
+  control: { tokens: { hook: string; monitor: string; admin: string } },
 ): string[] {
   const own = relay !== null && relay.host !== null && relay.token !== null ? [relay.token] : [];
-  return [...own, control.tokens.hook, control.tokens.admin];
+  return [...own, ...Object.values(control.tokens)];
 }
 
 /** Claude passes over a plugin directory that is not there without a word, so it is looked at here. */

@@ -60,14 +60,13 @@ const OWN_CONVERSATION = /^(?:--resume|-r|--continue|-c|--session-id|--from-pr|-
 export function interactiveArguments(
   launch: Pick<ProviderLaunch, "args" | "approval">,
   conversation: ConversationStart,
-  options: { settingsFile: string | null; socketPath: string },
+  options: { settingsFile: string | null; socketPath: string | null },
 ): string[] {
   const { args } = withoutSettings(launch.args);
   const own = args.some((arg) => OWN_CONVERSATION.test(arg));
   return [
     ...approvalFlags(launch.approval),
-    "--messaging-socket-path",
-    options.socketPath,
+    ...(options.socketPath === null ? [] : ["--messaging-socket-path", options.socketPath]),
     ...(own && conversation.kind === "new"
       ? []
       : [conversation.kind === "resume" ? "--resume" : "--session-id", conversation.sessionId]),
@@ -85,6 +84,11 @@ export function withoutSettings(args: readonly string[]): { args: string[]; sett
   let settings: string | null = null;
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
+    if (arg === "--") {
+      // What follows is the prompt.
+      rest.push(...args.slice(i));
+      break;
+    }
     if (arg === "--settings" && i + 1 < args.length) settings = args[++i]!;
     else if (arg.startsWith("--settings=")) settings = arg.slice("--settings=".length);
     else rest.push(arg);

@@ -6,7 +6,7 @@ import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
 import { type ConversationStart, headlessArguments, settingsOf } from "./arguments.ts";
 import { unpackPlugin } from "./plugin.ts";
-import { writeSettings } from "./settings_file.ts";
+import { mergedSettings, writeSettings } from "./settings_file.ts";
 import { ClaudeStream, type StreamRecord } from "./stream.ts";
 import { findTranscript, probeTranscript } from "./transcript.ts";
 
@@ -38,13 +38,13 @@ export class HeadlessClaude implements ProviderSession {
     const conversation: ConversationStart = known
       ? { kind: "resume", sessionId: launch.resume! }
       : { kind: "new", sessionId: crypto.randomUUID() };
-    const settingsFile = writeSettings(launch, settingsOf(launch.approval));
+    const settingsFile = writeSettings(launch, mergedSettings(launch, [settingsOf(launch.approval)]));
     const child = await ports.processes.spawn({
       command: launch.command,
       args: [
         ...headlessArguments(launch, conversation, settingsFile),
         "--plugin-dir",
-        unpackPlugin(launch.stateDir),
+        unpackPlugin(launch, { monitor: false }),
       ],
       cwd: launch.cwd,
       env: { ...launch.env, CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: "1" },

@@ -130,7 +130,7 @@ export function providerEvent(
   if (!isCurrent(state, incarnation)) return;
   switch (event.type) {
     case "ready":
-      return ready(state, effects, now, incarnation, event.resume);
+      return ready(state, effects, now, incarnation, event.resume, event.channel);
     case "conversation":
       return setResume(state, effects, event.resume);
     case "activity":
@@ -179,9 +179,22 @@ function turnEnded(
   effects.push({ type: "turn", turn: { messageIds, ...cost, ...result } });
 }
 
-function ready(state: State, effects: Effect[], now: Now, incarnation: number, resume: string | null): void {
+function ready(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  incarnation: number,
+  resume: string | null,
+  channel: string | undefined,
+): void {
   if (state.provider.state === "stopping" || state.provider.state === "ready") return;
-  state.provider = { state: "ready", incarnation, activity: "idle", since: now.mono };
+  state.provider = {
+    state: "ready",
+    incarnation,
+    activity: "idle",
+    since: now.mono,
+    ...(channel === undefined ? {} : { channel }),
+  };
   state.healthySince = now.mono;
   if (resume !== null) setResume(state, effects, resume);
   // A new process: what was wrong with the old one (login, quota) has to show itself again.

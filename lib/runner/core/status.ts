@@ -17,6 +17,9 @@ export function statusOf(state: State): StatusPayload {
     queued: state.rows.size,
     dead: state.dead,
   };
+  if (state.provider.state === "ready" && state.provider.channel !== undefined) {
+    meta.delivery = state.provider.channel;
+  }
   const not = (agentStatus: StatusPayload["agentStatus"], reason: string): StatusPayload => ({
     agentStatus,
     ready: false,

@@ -133,7 +133,7 @@ export type ProviderState =
   | { state: "spawning"; incarnation: number }
   /** The process runs but is not ready. */
   | { state: "starting"; incarnation: number }
-  | { state: "ready"; incarnation: number; activity: Activity; since: number }
+  | { state: "ready"; incarnation: number; activity: Activity; since: number; channel?: string }
   | { state: "stopping"; incarnation: number }
   /** Dead; the next start is due at `until` (monotonic). */
   | { state: "waiting"; until: number; reason: string }
