@@ -9,6 +9,7 @@ export const LOADERS = {
   send: async (): Promise<Verb> => (await import("./verbs/send.ts")).run,
   agents: async (): Promise<Verb> => (await import("./verbs/agents.ts")).run,
   receipt: async (): Promise<Verb> => (await import("./verbs/receipt.ts")).run,
+  dead: async (): Promise<Verb> => (await import("./verbs/dead.ts")).run,
   stop: async (): Promise<Verb> => (await import("./verbs/lifecycle.ts")).stop,
   restart: async (): Promise<Verb> => (await import("./verbs/lifecycle.ts")).restart,
   relay: async (): Promise<Verb> => (await import("./verbs/relay.ts")).run,

@@ -355,6 +355,19 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.receipt,
   }),
   verb({
+    name: "dead",
+    summary: "See, retry or drop the messages that agents gave up on",
+    positionals: [{ name: "list|show|retry|drop", required: false }, { name: "id", required: false }],
+    flags: [
+      { name: "agent", kind: "text", value: "AGENT", help: "Only those of this agent" },
+      { name: "all", kind: "switch", help: "Every one of them, instead of one id" },
+      json,
+      ...relayFlags,
+    ],
+    examples: ["runner dead list", "runner dead retry 42", "runner dead drop --all --agent label:api"],
+    load: LOADERS.dead,
+  }),
+  verb({
     name: "stop",
     summary: "Let an agent finish its turn and stop it",
     positionals: [agent],

@@ -1,6 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import { BUS_CLOSE } from "../protocol/frames.ts";
 import type { BusRole, Command, Message } from "../protocol/message.ts";
+import type { DeadLetterKey } from "./dead_letters.ts";
 
 /** Pushes a connection may owe an ack for. */
 const IN_FLIGHT = 256;
@@ -89,6 +90,19 @@ export class Hub {
       type: "event",
       id,
       payload: { seq: message.id, event: "message.new", data: message },
+    });
+  }
+
+  /** Tells an agent that a person dropped a dead letter of it. One that is away finds out when it comes. */
+  pushDropped({ agentId, messageId, generation }: DeadLetterKey, storeId: string): void {
+    const connection = this.#byAgent.get(agentId);
+    if (connection === undefined) return;
+    const id = `drop-${messageId}-${generation}`;
+    const data = { storeId, messageId, generation };
+    this.#push(connection, id, {
+      type: "event",
+      id,
+      payload: { seq: messageId, event: "message.dropped", data },
     });
   }
 

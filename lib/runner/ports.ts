@@ -17,7 +17,7 @@ export interface RunnerPorts {
   afterReadyInput(callback: () => void): void;
   log: Log;
   bus: RelayBus;
-  http: Pick<RelayHttp, "listUnread" | "deleteAgent">;
+  http: Pick<RelayHttp, "listUnread" | "listDead" | "getMessage" | "deleteAgent">;
   journal: Journal;
   adapter: ProviderAdapter;
   processes: Processes;

@@ -57,7 +57,7 @@ export class Runner {
     this.#outbox = new Outbox(ports.bus, ports.log);
     this.#writer = new JournalWriter(ports, post, (effects) => this.#perform(effects));
     this.#provider = new ProviderHost(ports, post);
-    this.#relay = new RelayActions(config, ports, post);
+    this.#relay = new RelayActions(config, ports, post, () => this.#state.rows.size >= config.maxQueue);
   }
 
   /** Resolves when the run is over: provider gone, relay told, bus closed. Never rejects. */
@@ -105,6 +105,11 @@ export class Runner {
     this.post({ type: "offered", message });
   }
 
+  /** Handler for dead letters that a person dropped. */
+  onDropped(letter: { storeId: string; messageId: number; generation: number }): void {
+    this.post({ type: "dropped", ...letter });
+  }
+
   /** Handler for pushed commands. */
   onCommand(command: CommandPayload): void {
     this.post({ type: "command", command });
@@ -129,7 +134,7 @@ export class Runner {
       status: statusOf(this.#state),
       queued: this.#state.rows.size,
       inFlight: this.#state.flight.size,
-      dead: this.#state.dead,
+      dead: this.#state.dead.size,
       fault: this.#state.fault?.reason ?? null,
     };
   }
@@ -175,11 +180,11 @@ export class Runner {
 
   /** Performs effects whose writes are on disk. */
   #perform(effects: Effect[]): void {
-    this.#relay.acknowledge(effects);
     const reports = effects.flatMap((effect) =>
       effect.type === "report" && !effect.local ? [effect.report] : []
     );
     if (reports.length > 0) this.#outbox.report(reports);
+    this.#relay.acknowledge(effects);
     for (const effect of effects) this.#performOne(effect);
   }
 
@@ -206,6 +211,7 @@ export class Runner {
       case "release":
       case "reply":
       case "resync":
+      case "fetch":
       case "reoffered":
         return this.#background(this.#relay.perform(effect));
       case "publish":

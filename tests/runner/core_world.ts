@@ -27,11 +27,13 @@ export const CONFIG: CoreConfig = {
   stallMs: 60_000,
   maxFailures: 5,
   maxQueue: 10,
+  maxBodyBytes: 16 * 1024 * 1024,
 };
 
 const EMPTY: JournalSnapshot = {
   open: [],
   known: [],
+  dead: [],
   commands: [],
   resume: null,
   incarnation: 0,

@@ -33,6 +33,7 @@ const SETTLE_MS = 5_000;
 const STALL_MS = 60_000;
 const MAX_FAILURES = 5;
 const MAX_QUEUE = 1_000;
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
 /** How often a lost embedded relay is looked for. */
 const RELAY_LOOK_MS = 300;
 
@@ -186,6 +187,7 @@ export async function startSession(
         },
         message: (message) => runner.onMessage(message),
         command: (payload) => runner.onCommand(payload),
+        dropped: (letter) => runner.onDropped(letter),
       },
       clock,
       random: deps.random,
@@ -255,6 +257,7 @@ export async function startSession(
       stallMs: STALL_MS,
       maxFailures: MAX_FAILURES,
       maxQueue: MAX_QUEUE,
+      maxBodyBytes: MAX_BODY_BYTES,
     }, {
       clock,
       random: deps.random,

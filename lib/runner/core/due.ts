@@ -15,7 +15,7 @@ export function nextDue(state: State): number {
   if (state.phase.phase === "draining") consider(state.phase.deadline);
   const provider = state.provider;
   if (provider.state === "waiting") consider(provider.until);
-  for (const at of state.retries.values()) consider(at);
+  if (state.phase.phase === "running") consider(state.retries.next());
   if (state.fault !== null && state.flight.size === 0) consider(state.fault.retryAt);
   if (provider.state === "ready") {
     for (const at of state.suspects.values()) consider(at);
@@ -29,8 +29,12 @@ export function nextDue(state: State): number {
     for (const lease of state.leases.values()) {
       if (!lease.renewing) consider(Math.max(lease.sentAt + lease.leaseMs / 3, state.claimNotBefore));
     }
-    for (const entry of state.acks.values()) consider(entry.due);
-    for (const entry of state.replies.values()) consider(entry.due);
+    consider(state.acks.next());
+    consider(state.replies.next());
+    consider(state.fetches.next());
+    if (
+      state.intake === "behind" && state.resync === "idle" && state.rows.size <= state.config.maxQueue / 2
+    ) consider(state.resyncNotBefore);
     if (state.claiming.size === 0 && Number.isFinite(state.claimNotBefore)) consider(state.claimNotBefore);
   }
   return due;

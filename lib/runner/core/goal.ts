@@ -126,7 +126,7 @@ export function moved(state: State, now: Now, row: JournalRow, next: MessageStat
   if (next.state === "done") run.done++;
   else if (next.state === "failed") run.failed++;
   else if (next.state === "dead") run.dead++;
-  if ("reason" in next) run.failure = next.reason;
+  if ("reason" in next && next.state !== "dropped") run.failure = next.reason;
   if (goal.once === null) return;
   if (run.work.state === "waiting" && next.state === "delivering") {
     run.work = { state: "begun", key: row.key };

@@ -118,6 +118,13 @@ function stopHard(state: State, effects: Effect[], outcome: ExitOutcome): void {
   }
 }
 
+/** The process outgrew its bound and would be killed at a worse moment: it ends in order, what is open is on disk. */
+export function outOfMemory(state: State, effects: Effect[], rssBytes: number): void {
+  const message = `the runner uses ${Math.round(rssBytes / 1024 / 1024)} MiB of memory`;
+  effects.push({ type: "log", level: "error", message });
+  stopHard(state, effects, { cause: { kind: "error", code: "E_INTERNAL", message }, deregister: false });
+}
+
 /** Moves a drain on: stops the provider when the turn ended or time is up, then ends the run or starts anew. */
 export function advanceEnd(state: State, effects: Effect[], now: Now): void {
   if (state.phase.phase === "draining") {

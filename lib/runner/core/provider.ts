@@ -110,7 +110,11 @@ function died(state: State, effects: Effect[], now: Now, reason: string): void {
   });
 }
 
-function endWithError(state: State, code: "E_CRASH_LOOP" | "E_PROVIDER_CMD", message: string): void {
+export function endWithError(
+  state: State,
+  code: "E_CRASH_LOOP" | "E_PROVIDER_CMD" | "E_INTERNAL",
+  message: string,
+): void {
   if (state.phase.phase === "ended") return;
   state.phase = {
     phase: "stopping",
@@ -229,7 +233,9 @@ export function answer(state: State, effects: Effect[], now: Now, commandId: str
 
 /** Gives messages that were held a new chance when the fault is gone. */
 export function releaseHeld(state: State, effects: Effect[], now: Now): void {
-  for (const row of state.rows.values()) {
-    if (row.state.state === "held") requeue(state, effects, now, row);
+  for (const key of state.held) {
+    const row = state.rows.get(key);
+    if (row?.state.state === "held") requeue(state, effects, now, row);
+    state.held.delete(key);
   }
 }

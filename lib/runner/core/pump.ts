@@ -7,6 +7,7 @@ import { move, requeue } from "./messages.ts";
 import { releaseHeld, spawn } from "./provider.ts";
 import { statusOf } from "./status.ts";
 import type { Effect, Lease, Now, State } from "./types.ts";
+import { first } from "./waiting.ts";
 
 /**
  * Decides, after every event, what is due now. All intent is derived from the state, so a burst of events leads
@@ -57,8 +58,7 @@ function renewLeases(state: State, effects: Effect[], now: Now): void {
 }
 
 function retryDue(state: State, effects: Effect[], now: Now): void {
-  for (const [key, due] of state.retries) {
-    if (now.mono < due) continue;
+  for (const key of state.retries.take(now.mono)) {
     state.retries.delete(key);
     const row = state.rows.get(key);
     if (row) requeue(state, effects, now, row);
@@ -104,35 +104,53 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
     if (now.mono < state.fault!.retryAt) return;
   }
   const window = trial ? 1 : state.config.window;
-  let claimable: JournalRow | null = null;
   let holdsClaim = state.claiming.size > 0;
-  for (const row of state.rows.values()) {
-    if (state.flight.size >= window) break;
-    if (row.message === null || !mayDeliver(state, row)) continue;
-    if (row.state.state === "claimed") {
-      const lease = state.leases.get(row.key);
-      if (!lease) {
-        requeue(state, effects, now, row);
-        continue;
+  // A lease runs, so claimed work goes first.
+  for (const [key, lease] of state.leases) {
+    const row = state.rows.get(key);
+    if (row?.state.state !== "claimed" || !mayDeliver(state, row)) continue;
+    holdsClaim = true;
+    if (state.flight.size >= window || !usable(lease, now)) continue;
+    if (row.shed) wantBody(state, now, row);
+    else deliver(state, effects, now, row, provider.incarnation);
+  }
+  while (state.flight.size < window) {
+    const row = first(state, state.mail);
+    if (row === undefined) break;
+    if (row.shed) {
+      // Nothing overtakes it. The texts behind it are fetched along, as many as could be delivered at once.
+      for (const { key } of state.mail.slice(0, window - state.flight.size)) {
+        wantBody(state, now, state.rows.get(key));
       }
-      holdsClaim = true;
-      if (usable(lease, now)) deliver(state, effects, now, row, provider.incarnation);
-    } else if (row.state.state === "received") {
-      if (row.message.claimable) claimable ??= row;
-      else deliver(state, effects, now, row, provider.incarnation);
+      break;
     }
+    // Its entry is passed over from now on, since it does not wait any more.
+    deliver(state, effects, now, row, provider.incarnation);
   }
   if (state.flight.size > 0 && trial) state.fault!.retryAt = Infinity;
   // Claims only when idle with nothing undelivered, one at a time: a claim kept waiting starves other agents.
-  if (claimable === null || holdsClaim || state.flight.size > 0 || provider.activity !== "idle") return;
+  if (holdsClaim || state.flight.size > 0 || provider.activity !== "idle") return;
   if (state.bus !== "up" || now.mono < state.claimNotBefore) return;
+  if (first(state, state.mail) !== undefined) return;
+  const claimable = first(state, state.work);
+  if (claimable === undefined) return;
   state.claiming.add(claimable.key);
   effects.push({ type: "claim", key: claimable.key, messageId: claimable.messageId });
 }
 
+function wantBody(state: State, now: Now, row: JournalRow | undefined): void {
+  if (row?.shed && !state.fetches.has(row.key)) state.fetches.set(row.key, now.mono);
+}
+
 function deliver(state: State, effects: Effect[], now: Now, row: JournalRow, incarnation: number): void {
   const message = row.message!;
-  const deliveryId = deliveryIdOf(row.storeId, state.config.agentId, row.messageId, row.attempt);
+  const deliveryId = deliveryIdOf(
+    row.storeId,
+    state.config.agentId,
+    row.messageId,
+    row.attempt,
+    row.generation,
+  );
   move(state, effects, now, row, { state: "delivering", deliveryId, incarnation });
   effects.push({
     type: "deliver",
@@ -145,23 +163,27 @@ function deliver(state: State, effects: Effect[], now: Now, row: JournalRow, inc
 }
 
 function sendDue(state: State, effects: Effect[], now: Now): void {
-  for (const [key, entry] of state.acks) {
-    if (now.mono < entry.due) continue;
+  for (const key of state.acks.take(now.mono)) {
     const row = state.rows.get(key);
     if (!row || row.storeId === LOCAL_STORE) continue;
-    entry.due = Infinity;
     effects.push({ type: "ack", key, messageId: row.messageId });
   }
-  for (const [key, entry] of state.replies) {
-    if (now.mono < entry.due) continue;
+  for (const key of state.replies.take(now.mono)) {
     const row = state.rows.get(key);
     if (!row || row.reply === null || row.message === null || !("deliveryId" in row.state)) continue;
-    entry.due = Infinity;
     const { deliveryId } = row.state;
     effects.push({ type: "reply", key, message: row.message, deliveryId, text: row.reply });
   }
-  if (state.overflow && state.rows.size < state.config.maxQueue / 2) {
-    state.overflow = false;
+  for (const key of state.fetches.take(now.mono)) {
+    const row = state.rows.get(key);
+    if (row?.shed) effects.push({ type: "fetch", key, messageId: row.messageId });
+    else state.fetches.delete(key);
+  }
+  if (
+    state.intake === "behind" && state.resync === "idle" && now.mono >= state.resyncNotBefore &&
+    state.rows.size <= state.config.maxQueue / 2
+  ) {
+    state.resync = "running";
     effects.push({ type: "resync" });
   }
   // Work of an earlier run that may still be under way needs its lease back.

@@ -15,7 +15,7 @@ export function statusOf(state: State): StatusPayload {
     incarnation: state.incarnation,
     busyReasons: reasons,
     queued: state.rows.size,
-    dead: state.dead,
+    dead: state.dead.size,
   };
   if (state.provider.state === "ready" && state.provider.channel !== undefined) {
     meta.delivery = state.provider.channel;

@@ -1,5 +1,7 @@
 import { abandoned } from "./goal.ts";
+import * as intake from "./intake.ts";
 import * as lifecycle from "./lifecycle.ts";
+import { keyOf } from "../../inbox/core/row.ts";
 import * as messages from "./messages.ts";
 import * as provider from "./provider.ts";
 import { pump } from "./pump.ts";
@@ -48,16 +50,29 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "bus.up":
       state.bus = "up";
       state.run.connected = true;
-      for (const queue of [state.acks, state.replies]) {
-        for (const entry of queue.values()) entry.due = Math.min(entry.due, now.mono);
-      }
+      for (const agenda of [state.acks, state.replies, state.fetches]) agenda.hasten(now.mono);
+      intake.tellRecovered(state, effects, now);
+      state.resync = "running";
       effects.push({ type: "resync" });
       return;
     case "bus.down":
       state.bus = event.auth ? "auth" : "down";
       return;
     case "offered":
-      return messages.offered(state, effects, now, event.message);
+      return intake.offered(state, effects, now, event.message, event.paged === true);
+    case "resynced":
+      return intake.resynced(state, now, event.complete);
+    case "fetched":
+      return intake.fetched(state, effects, now, event.key, event.message);
+    case "fetch.failed":
+      return intake.fetchFailed(state, now, event.key);
+    case "dead.listed":
+      return intake.deadListed(state, effects, now, event.storeId, event.letters, event.through);
+    case "dropped":
+      return intake.dropped(state, effects, now, keyOf(event.storeId, event.messageId), event.generation);
+    case "memory":
+      if (event.pressure === "soft") return intake.shedBodies(state);
+      return lifecycle.outOfMemory(state, effects, event.rssBytes);
     case "claim.won":
       return messages.claimWon(state, effects, now, event.key, event.sentAt, event.leaseMs);
     case "claim.lost":

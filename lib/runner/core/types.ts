@@ -1,3 +1,4 @@
+import type { Agenda } from "../../base/agenda.ts";
 import type { ErrorCode } from "../../base/errors.ts";
 import type { CommandRow, JournalRow } from "../../inbox/contract.ts";
 import type { ExitStatus } from "../../process/contract.ts";
@@ -5,6 +6,7 @@ import type { CommandPayload, CommandUpdatePayload, StatusPayload } from "../../
 import type { Message, StageReport } from "../../protocol/message.ts";
 import type { Activity, FailureClass, ProbeResult, ProviderEvent } from "../../providers/contract.ts";
 import type { Goal, Progress } from "./goal.ts";
+import type { Waiting } from "./waiting.ts";
 
 /** Limits and identity of one run; constant. All durations in milliseconds. */
 export interface CoreConfig {
@@ -29,7 +31,10 @@ export interface CoreConfig {
   /** Provider idle for this long with a delivery in flight: its record is asked. */
   stallMs: number;
   maxFailures: number;
+  /** Messages taken at a time; more are left at the relay until there is room. */
   maxQueue: number;
+  /** Bytes of texts kept in memory; beyond it a message waits without its text, which is fetched when its turn comes. */
+  maxBodyBytes: number;
 }
 
 /** The time and the one random number a step may use. */
@@ -45,7 +50,24 @@ export type Event =
   | { type: "start" }
   | { type: "bus.up" }
   | { type: "bus.down"; reason: string; auth: boolean }
-  | { type: "offered"; message: Message }
+  /** `paged`: it came in a page of unread mail that was asked for, not as a push. */
+  | { type: "offered"; message: Message; paged?: boolean }
+  /** The pages asked for by `resync` have all been offered; `complete` when they reached the end. */
+  | { type: "resynced"; complete: boolean }
+  /** The text of a message that waited without it, or null when the relay no longer has it. */
+  | { type: "fetched"; key: string; message: Message | null }
+  | { type: "fetch.failed"; key: string; reason: string }
+  /** Every dead letter of this agent that the relay knows, up to message `through`. */
+  | {
+    type: "dead.listed";
+    storeId: string;
+    letters: { messageId: number; generation: number }[];
+    through: number;
+  }
+  /** A person dropped a dead letter. */
+  | { type: "dropped"; storeId: string; messageId: number; generation: number }
+  /** The process uses much memory: `soft` gives texts back, `hard` ends the run. */
+  | { type: "memory"; pressure: "soft" | "hard"; rssBytes: number }
   | { type: "claim.won"; key: string; sentAt: number; leaseMs: number }
   | { type: "claim.lost"; key: string; holder?: string }
   | { type: "claim.failed"; key: string; reason: string }
@@ -88,7 +110,10 @@ export type Effect =
   | { type: "turn"; turn: TurnResult }
   | { type: "reply"; key: string; message: Message; deliveryId: string; text: string }
   | { type: "publish"; status: StatusPayload }
+  /** Offer every unread message, in pages, until they end or the queue is full. */
   | { type: "resync" }
+  /** Fetch the text of a message that waits without it. */
+  | { type: "fetch"; key: string; messageId: number }
   /** A finished message was offered again. */
   | { type: "reoffered"; key: string; messageId: number }
   | { type: "spawn"; incarnation: number; resume: string | null }
@@ -179,13 +204,26 @@ export interface State {
   /** Monotonic times of unexpected exits within the breaker's window. */
   exits: number[];
   healthySince: number | null;
-  /** Unfinished messages by key, oldest first. */
+  /** Unfinished messages by key. */
   rows: Map<string, JournalRow>;
+  /** Bytes of the texts in `rows`. */
+  bodyBytes: number;
+  /** Mail in state `received`, in the order of delivery. See waiting.ts. */
+  mail: Waiting[];
+  /** Claimable work in state `received`. */
+  work: Waiting[];
+  /** Keys of rows in state `held`. */
+  held: Set<string>;
+  /** Texts to fetch: due time on the monotonic clock, Infinity while asked. */
+  fetches: Agenda;
   /** Finished keys remembered for dedup, oldest first; bounded. */
   known: Set<string>;
   /** Attempt to begin with when a message whose claim was lost is offered again; bounded. */
   skipped: Map<string, number>;
-  dead: number;
+  /** Dead letters by key, oldest first, without their texts; bounded. */
+  dead: Map<string, JournalRow>;
+  /** Dead letters of which the relay may not know yet. */
+  untold: Set<string>;
   flight: Set<string>;
   byDelivery: Map<string, string>;
   leases: Map<string, Lease>;
@@ -194,16 +232,27 @@ export interface State {
   /** No claim is tried before this time (monotonic). */
   claimNotBefore: number;
   /** Acks and replies to (re)try: due time on the monotonic clock, Infinity while under way. */
-  acks: Map<string, { due: number; tries: number }>;
-  replies: Map<string, { due: number; tries: number }>;
+  acks: Agenda;
+  replies: Agenda;
+  /** Failures so far of what the agendas above and `fetches` try again, by agenda and key. */
+  tries: Map<string, number>;
   /** Messages that wait after a failed turn: when their next attempt is due (monotonic). */
-  retries: Map<string, number>;
+  retries: Agenda;
   /** Deliveries whose fate is unclear: when to ask the provider's record; Infinity while asked. */
   suspects: Map<string, number>;
   /** Monotonic time of the last progress of each delivery in flight. */
   progress: Map<string, number>;
-  /** Messages were refused because the queue was full; refetch when there is room. */
-  overflow: boolean;
+  /**
+   * `behind`: messages were left at the relay because the queue was full. Pushes, which are newer, are left there too
+   * until pages of unread mail have caught up, so that the order holds.
+   */
+  intake: "open" | "behind";
+  /** Pages of unread mail: `stale` when a message was left at the relay since they were asked for. */
+  resync: "idle" | "running" | "stale";
+  /** No pages are asked for before this time (monotonic). */
+  resyncNotBefore: number;
+  /** Rows of an earlier run whose receipts the relay may not have in full; told at the first `bus.up`. */
+  recovered: string[];
   commands: Map<string, CommandRow>;
   /** The restart command that is answered once the new provider is ready. */
   restarting: string | null;
