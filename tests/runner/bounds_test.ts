@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Agenda } from "../../lib/base/agenda.ts";
 import { LOCAL_STORE } from "../../lib/inbox/core/row.ts";
-import { CoreWorld, message, STORE } from "./core_world.ts";
+import { CONFIG, CoreWorld, message, STORE } from "./core_world.ts";
 
 const KIB = "x".repeat(1024);
 
@@ -30,18 +30,23 @@ Deno.test("step() keeps ids and lets texts go beyond its bytes, and fetches each
 });
 
 Deno.test("step() ends a message whose text the relay no longer has, and never lets a prompt's text go", () => {
-  const world = new CoreWorld({ maxBodyBytes: 0 });
-  world.post({ type: "start" });
-  world.post({
-    type: "offered",
-    message: message(7, { storeId: LOCAL_STORE, to: world.state.config.agentId }),
-  });
-  world.post({ type: "memory", pressure: "soft", rssBytes: 1 });
-  world.up();
-  assertEquals(world.of("deliver").map((effect) => effect.message.body), []);
-  assertEquals([...world.state.rows.values()].map((row) => row.shed), [false]);
+  const world = new CoreWorld({ maxBodyBytes: 0 }).up();
+  world.provider({ type: "fault", reason: "login" });
   world.post({ type: "offered", message: message(1) });
-  world.provider({ type: "done", deliveryIds: [...world.state.byDelivery.keys()], text: "", evidence: "d" });
+  world.post({ type: "offered", message: message(7, { storeId: LOCAL_STORE, to: CONFIG.agentId }) });
+  world.post({ type: "memory", pressure: "soft", rssBytes: 1 });
+  assertEquals([...world.state.rows.values()].map((row) => [row.messageId, row.shed]), [[1, true], [
+    7,
+    false,
+  ]]);
+  world.provider({ type: "fault", reason: null });
+  assertEquals(
+    world.of("deliver").map((effect) => effect.message.body),
+    ["body 7"],
+    "the prompt comes first",
+  );
+  world.provider({ type: "done", deliveryIds: [world.delivery], text: "", evidence: "d" });
+  assertEquals(world.of("fetch").map((effect) => effect.messageId), [1]);
   world.post({ type: "fetched", key: `${STORE}/1`, message: null });
   assertEquals(world.row(1), undefined);
   assertEquals(world.of("persist").at(-1)?.row.state.state, "skipped");
