@@ -157,6 +157,7 @@ export class ScriptedAgent {
       launch: () => ({}) as ProviderLaunch,
       frame: (message) => message.body,
       output: () => {},
+      monitor: { deliver: () => Promise.resolve(), watch: () => () => {} },
       stage: () => {},
       turn: () => {},
       ending: () => {},
