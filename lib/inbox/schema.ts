@@ -58,7 +58,10 @@ export function prepareSchema(db: DatabaseSync, path: string): void {
       },
     );
   }
-  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;");
+  // A log of 1 MiB and not of 4: on a small disk a log that is folded in late is what fills it, and stays.
+  db.exec(
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 1048576;",
+  );
   if (version === JOURNAL_VERSION) return;
   db.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${JOURNAL_VERSION}; COMMIT;`);
 }

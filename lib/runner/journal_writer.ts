@@ -4,7 +4,8 @@ import type { Effect, Event } from "./core/types.ts";
 import type { RunnerPorts } from "./ports.ts";
 
 const RETRY_BASE_MS = 5_000;
-const RETRY_CAP_MS = 60_000;
+// Half of the minute that is promised for the recovery, so that it also holds for who just missed a try.
+const RETRY_CAP_MS = 30_000;
 
 /** Effects that begin something and must therefore be on disk first. */
 const NEEDS_DISK: ReadonlySet<Effect["type"]> = new Set(["claim", "deliver", "reply"]);
