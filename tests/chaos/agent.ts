@@ -1,6 +1,6 @@
 import { join } from "@std/path";
-import { AGENT_DIR, setBehaviour, writeCommand } from "../support/fake_agent.ts";
-import { type AgentRecord, readOracle } from "../support/oracle.ts";
+import { AGENT_DIR, type Behaviour, setBehaviour, writeCommand } from "../support/fake_agent.ts";
+import { type AgentRecord, OracleTail, readOracle } from "../support/oracle.ts";
 import { ToxicProxy } from "../support/toxic_proxy.ts";
 import { descendants, type Ended, kill, mountTmpfs, Proc, processTable, unmount } from "./proc.ts";
 
@@ -9,6 +9,11 @@ export type ProviderName = "claude" | "codex" | "echo";
 
 /** Marks every process of one start, whatever the product marks. */
 export const START_MARK = "CHAOS_START";
+/** Two runs beside each other must not take each other's processes for their own. */
+const RUN = crypto.randomUUID().slice(0, 8);
+
+/** Turns long enough to be hit by something. */
+const USUAL: Partial<Behaviour> = { placedMs: 20, seenMs: 60, doneMs: 120 };
 
 /** Where an agent lives and how it is run. */
 export interface AgentPlace {
@@ -35,6 +40,7 @@ export class ChaosAgent {
   readonly stateDir: string;
   readonly starts: Start[] = [];
   readonly #extra: string[];
+  readonly #tail: OracleTail;
   openFiles: number | undefined;
   /** False while a fault wants the runner to stay down. */
   wanted = false;
@@ -48,7 +54,9 @@ export class ChaosAgent {
     Deno.mkdirSync(this.cwd, { recursive: true });
     this.proxy = new ToxicProxy(place.relayPort, place.random);
     this.#extra = ["--label", name, "--agent-id", this.id, "--drain-timeout", "2s"];
-    setBehaviour(this.dir);
+    this.behave();
+    this.#tail = new OracleTail(join(this.dir, "oracle.jsonl"));
+    Deno.mkdirSync(join(this.dir, "codex"));
   }
 
   /** Takes the agent's state onto a small file system, so that it can be filled. False where that is not permitted. */
@@ -66,12 +74,17 @@ export class ChaosAgent {
 
   /** The environment of one start. */
   environment(mark: string): Record<string, string> {
-    return { ...this.place.env, [START_MARK]: mark, [AGENT_DIR]: this.dir };
+    return {
+      ...this.place.env,
+      [START_MARK]: mark,
+      [AGENT_DIR]: this.dir,
+      CODEX_HOME: join(this.dir, "codex"),
+    };
   }
 
   /** Starts the runner. */
   start(): Start {
-    const mark = `${this.id}#${this.starts.length}`;
+    const mark = `${RUN}-${this.id}#${this.starts.length}`;
     const proc = new Proc(this.arguments(), {
       cwd: this.cwd,
       env: this.environment(mark),
@@ -90,6 +103,19 @@ export class ChaosAgent {
 
   get alive(): boolean {
     return this.current?.proc.alive === true;
+  }
+
+  /** Makes the provider behave; as usual when nothing else is said. */
+  behave(change: Partial<Behaviour> = {}): void {
+    setBehaviour(this.dir, { ...USUAL, ...change });
+  }
+
+  /** Resolves once the provider has a message, or when that takes too long. */
+  async untilInFlight(timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (this.provider !== "echo" && this.#tail.inFlight() === 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   /** What the provider itself wrote down. */

@@ -1,6 +1,5 @@
 import { join } from "@std/path";
 import { SeededRandom } from "../support/random.ts";
-import { setBehaviour } from "../support/fake_agent.ts";
 import type { ProviderName } from "./agent.ts";
 import { check, type Verdict } from "./checker.ts";
 import { Nemesis } from "./nemesis.ts";
@@ -143,7 +142,7 @@ async function runWorld(
       await world.poster.pause();
       for (const agent of world.agents) {
         agent.proxy.set({ kind: "none" });
-        setBehaviour(agent.dir, {});
+        agent.behave();
       }
       const tookMs = await quiet(world);
       maxQuietMs = Math.max(maxQuietMs, tookMs);

@@ -221,10 +221,13 @@ function checkExit(world: World, verdict: Verdict, exit: Exit): void {
     }
   }
   if (ended.signal === "SIGKILL") return say("ended by its own watchdog");
-  const right = ended.code === 0 && first !== undefined ||
-    [129, 143].includes(ended.code) && first !== undefined ||
-    // A crash loop, a lock that a dying run still held, storage that refused.
-    ended.code === 5 || ended.code === 6 ||
-    (ended.code === 7 && (how.includes("read-only") || world.options.smallDiskKiB !== null));
+  const told = first !== undefined ||
+    world.shutdowns.some((each) =>
+      each.agent === agent && each.at <= ended.at && ended.at - each.at < 20_000
+    );
+  const storage = how.includes("read-only") || world.options.smallDiskKiB !== null;
+  // 5: a crash loop; 6: a run that is dying still held the lock; 7: the disk refused.
+  const right = (ended.code === 0 && told) || ([129, 143].includes(ended.code) && first !== undefined) ||
+    ended.code === 5 || ended.code === 6 || (ended.code === 7 && storage);
   if (!right) say(`code ${ended.code}`);
 }

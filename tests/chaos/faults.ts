@@ -1,5 +1,5 @@
 import { join } from "@std/path";
-import { CALM, setBehaviour } from "../support/fake_agent.ts";
+import { type Behaviour, setLink } from "../support/fake_agent.ts";
 import type { SeededRandom } from "../support/random.ts";
 import { type Toxic, TOXICS } from "../support/toxic_proxy.ts";
 import type { ChaosAgent } from "./agent.ts";
@@ -25,7 +25,7 @@ export interface Fault {
   kind: string;
   weight: number;
   /** What is occupied meanwhile: two faults of one place would hide each other. */
-  place: "agent" | "relay" | "line" | "provider";
+  place: "agent" | "relay" | "line" | "link" | "provider";
   /** False where the world has not what it needs. */
   fits?(world: World, agent: ChaosAgent): boolean;
   run(context: FaultContext): Promise<boolean>;
@@ -36,16 +36,28 @@ function stopTime({ random, maxMs }: FaultContext): number {
   return Math.min(maxMs, 100 * Math.exp(random.between(0, Math.log(maxMs / 100))));
 }
 
-function killRunner({ world, agent, crashed }: FaultContext): Promise<boolean> {
-  if (!agent.alive) return Promise.resolve(false);
+/** Most kills are aimed at a moment in which the provider has a message. */
+async function aim({ agent, random }: FaultContext): Promise<void> {
+  if (random.chance(0.7)) await agent.untilInFlight(1_500);
+  await new Promise((resolve) => setTimeout(resolve, random.between(0, 150)));
+}
+
+async function killRunner(context: FaultContext): Promise<boolean> {
+  const { world, agent, crashed } = context;
+  await aim(context);
+  if (!agent.alive) return false;
   crashed("runner");
   world.asked(agent, "SIGKILL");
-  return Promise.resolve(agent.current!.proc.signal("SIGKILL"));
+  return agent.current!.proc.signal("SIGKILL");
 }
 
 function killBelow(what: "guard" | "provider" | "grandchild"): Fault["run"] {
-  return async ({ agent, crashed }) => {
-    if (what !== "guard") crashed(what);
+  return async (context) => {
+    const { agent, crashed } = context;
+    if (what !== "guard") {
+      await aim(context);
+      crashed(what);
+    }
     return await agent.killInTree(what);
   };
 }
@@ -114,6 +126,19 @@ function toxic(kind: (typeof TOXICS)[number]): Fault["run"] {
   };
 }
 
+/** The same on the line between the runner and Codex's app-server. */
+function linkToxic(kind: (typeof TOXICS)[number]): Fault["run"] {
+  return async (context) => {
+    const { world, agent, random, hold } = context;
+    const from = Date.now();
+    setLink(agent.dir, toxicOf(kind, random));
+    await hold(stopTime(context));
+    setLink(agent.dir, { kind: "none" });
+    world.outage(agent.id, `link ${kind}`, from, Date.now() + 12_000);
+    return true;
+  };
+}
+
 function relayFault(work: (context: FaultContext) => Promise<void>): Fault["run"] {
   return async (context) => {
     const { world } = context;
@@ -130,7 +155,11 @@ function command(type: "agent.restart" | "agent.shutdown" | "agent.kill"): Fault
     const start = agent.current;
     if (start === undefined || !agent.alive) return false;
     if (type === "agent.kill") crashed("runner");
-    if (type !== "agent.restart") world.asked(agent, type);
+    // It may reach the run after this one, when this one is dying.
+    if (type !== "agent.restart") {
+      world.asked(agent, type);
+      world.shutdowns.push({ agent: agent.id, at: Date.now() });
+    }
     const created = await world.http.createCommand({ type, target: agent.id, ttlMs: 5_000 });
     if (!created.ok) return false;
     world.commands.add(created.value.id);
@@ -138,13 +167,13 @@ function command(type: "agent.restart" | "agent.shutdown" | "agent.kill"): Fault
   };
 }
 
-function behaviour(change: (random: SeededRandom) => Partial<typeof CALM>): Fault["run"] {
+function behaviour(change: (random: SeededRandom) => Partial<Behaviour>): Fault["run"] {
   return async ({ world, agent, random, maxMs, hold, crashed }) => {
     const chosen = change(random);
     const from = Date.now();
-    setBehaviour(agent.dir, chosen);
+    agent.behave(chosen);
     await hold(random.between(1_000, Math.max(2_000, maxMs)));
-    setBehaviour(agent.dir, {});
+    agent.behave();
     if (chosen.crashEvery !== undefined || chosen.hangEvery !== undefined || chosen.failure === "401") {
       // A turn that hangs ends with its process only, and a login is mended by a person who starts the agent anew.
       crashed("provider");
@@ -239,6 +268,7 @@ async function secondRunner({ world, agent }: FaultContext): Promise<boolean> {
 }
 
 const small = (world: World, agent: ChaosAgent) => agent.mounted && world.options.smallDiskKiB !== null;
+const codex = (_: World, agent: ChaosAgent) => agent.provider === "codex";
 const scripted = (_: World, agent: ChaosAgent) => agent.provider !== "echo";
 
 /** Everything that is done to a world. */
@@ -253,6 +283,7 @@ export const FAULTS: readonly Fault[] = [
     place: "agent",
     run: async (context) => {
       const { agent, world } = context;
+      await aim(context);
       const { guard } = await agent.tree();
       if (guard === null) return false;
       world.unguarded.add(agent.current!.mark);
@@ -312,6 +343,13 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   ...TOXICS.map((kind): Fault => ({ kind: `line.${kind}`, weight: 2, place: "line", run: toxic(kind) })),
+  ...TOXICS.map((kind): Fault => ({
+    kind: `link.${kind}`,
+    weight: 1,
+    place: "link",
+    fits: codex,
+    run: linkToxic(kind),
+  })),
   { kind: "command.restart", weight: 2, place: "agent", run: command("agent.restart") },
   { kind: "command.shutdown", weight: 1, place: "agent", run: command("agent.shutdown") },
   { kind: "command.kill", weight: 1, place: "agent", run: command("agent.kill") },

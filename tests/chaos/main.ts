@@ -17,7 +17,7 @@ const report = await runChaos({
   maxMs: 5_000,
   rate: 6,
   dir,
-  providers: String(flags.providers ?? "claude,echo").split(",") as ("claude" | "codex" | "echo")[],
+  providers: String(flags.providers ?? "claude,codex,echo").split(",") as ("claude" | "codex" | "echo")[],
   say: (text) => Deno.stderr.writeSync(new TextEncoder().encode(text + "\n")),
 });
 Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify(report) + "\n"));

@@ -1,3 +1,4 @@
+import { join } from "@std/path";
 import type { SeededRandom } from "../support/random.ts";
 import type { ChaosAgent } from "./agent.ts";
 import { type Fault, type FaultContext, FAULTS } from "./faults.ts";
@@ -43,6 +44,12 @@ export class Nemesis {
     await Promise.all(this.#running);
   }
 
+  /** The history of a world, for whoever looks into a failure. */
+  #tell(event: Record<string, string>): void {
+    const line = JSON.stringify({ at: new Date().toISOString(), ...event }) + "\n";
+    Deno.writeTextFileSync(join(this.#world.options.dir, "faults.jsonl"), line, { append: true });
+  }
+
   /** Breaks one thing; false when nothing fits now. */
   #fire(): boolean {
     const random = this.#random;
@@ -64,7 +71,9 @@ export class Nemesis {
       hold: (ms) => pauseUntil(ms, signal),
       crashed: (what) => this.crashes.push({ agent: agent.id, what, at: Date.now() }),
     };
+    this.#tell({ fault: fault.kind, place, what: "begins" });
     const running = fault.run(context).then((fired) => {
+      this.#tell({ fault: fault.kind, place, what: fired ? "ended" : "did not happen" });
       if (fired) this.fired.set(fault.kind, (this.fired.get(fault.kind) ?? 0) + 1);
     }, (error) => {
       world.problems.push(

@@ -84,15 +84,19 @@ export interface Entry {
   pid: number;
   ppid: number;
   rssKiB: number;
+  /** State letters of ps and CPU time so far. */
+  state: string;
+  cpu: string;
   args: string;
 }
 
 /** The process table, without zombies. */
 export async function processTable(): Promise<Entry[]> {
-  return (await sh("ps -axo pid=,ppid=,rss=,stat=,args=")).split("\n").flatMap((line) => {
-    const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line);
+  return (await sh("ps -axo pid=,ppid=,rss=,stat=,time=,args=")).split("\n").flatMap((line) => {
+    const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+)\s+(.*)$/.exec(line);
     if (!match || match[4]!.startsWith("Z")) return [];
-    return [{ pid: Number(match[1]), ppid: Number(match[2]), rssKiB: Number(match[3]), args: match[5]! }];
+    const [pid, ppid, rssKiB] = match.slice(1, 4).map(Number) as [number, number, number];
+    return [{ pid, ppid, rssKiB, state: match[4]!, cpu: match[5]!, args: match[6]! }];
   });
 }
 

@@ -56,6 +56,8 @@ export class World {
   readonly damaged = new Set<string>();
   /** Ids of the lifecycle commands that were given. */
   readonly commands = new Set<string>();
+  /** When agents were told to end over the bus. */
+  readonly shutdowns: { agent: string; at: number }[] = [];
   readonly home: string;
   readonly relayPort = freePort();
   poster!: Poster;
@@ -81,6 +83,7 @@ export class World {
       HOME: options.dir,
       USER: "tester",
       AGENT_RELAY_HOME: this.home,
+      ...(Deno.env.get("CHAOS_V8") === undefined ? {} : { DENO_V8_FLAGS: Deno.env.get("CHAOS_V8")! }),
       DENO_DIR: Deno.env.get("DENO_DIR") ?? join(Deno.env.get("HOME")!, ".cache", "deno"),
     };
   }

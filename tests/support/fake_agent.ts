@@ -4,6 +4,7 @@
  */
 import { join } from "@std/path";
 import { OracleFile } from "./oracle.ts";
+import type { Toxic } from "./toxic_proxy.ts";
 
 /** Variable with the directory of a scripted provider: `behaviour.json` is read from it, `oracle.jsonl` written. */
 export const AGENT_DIR = "FAKE_AGENT_DIR";
@@ -44,6 +45,13 @@ export const CALM: Behaviour = {
 export function setBehaviour(dir: string, behaviour: Partial<Behaviour> = {}): void {
   const path = join(dir, "behaviour.json");
   Deno.writeTextFileSync(path + ".new", JSON.stringify({ ...CALM, ...behaviour }));
+  Deno.renameSync(path + ".new", path);
+}
+
+/** Makes the line between a scripted Codex and its clients bad, or good again. */
+export function setLink(dir: string, toxic: Toxic): void {
+  const path = join(dir, "link.json");
+  Deno.writeTextFileSync(path + ".new", JSON.stringify(toxic));
   Deno.renameSync(path + ".new", path);
 }
 

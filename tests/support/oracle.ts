@@ -53,6 +53,41 @@ export function readOracle<T = AgentRecord>(path: string): T[] {
   });
 }
 
+/** Follows an oracle file and knows which deliveries its provider has now. */
+export class OracleTail {
+  readonly #path: string;
+  readonly #open = new Set<string>();
+  #offset = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Reads on and returns how many deliveries are under way. */
+  inFlight(): number {
+    let file: Deno.FsFile;
+    try {
+      file = Deno.openSync(this.#path);
+    } catch {
+      return 0;
+    }
+    const bytes = new Uint8Array(file.statSync().size - this.#offset);
+    file.seekSync(this.#offset, Deno.SeekMode.Start);
+    const read = file.readSync(bytes) ?? 0;
+    file.close();
+    const end = bytes.subarray(0, read).lastIndexOf(10) + 1;
+    this.#offset += end;
+    for (const line of new TextDecoder().decode(bytes.subarray(0, end)).split("\n")) {
+      if (line === "") continue;
+      const record = JSON.parse(line) as AgentRecord;
+      if (record.type === "start") this.#open.clear();
+      else if (record.type === "accepted") this.#open.add(record.deliveryId);
+      else if (record.type === "ended") this.#open.delete(record.deliveryId);
+    }
+    return this.#open.size;
+  }
+}
+
 /** The mark that a chaos message carries in its body, so that it is known again whatever its ids are. */
 export const MARK = /\bmark-[0-9a-z]+-\d+\b/g;
 

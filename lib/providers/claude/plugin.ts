@@ -35,15 +35,15 @@ export function unpackPlugin(
   const target = join(stateDir, `plugin-${hash}`);
   if (exists(target)) return target;
   const temporary = join(stateDir, `.plugin-${randomHex(6)}.tmp`);
-  for (const { name, text } of files) {
-    const path = join(temporary, name);
-    ensurePrivateDir(dirname(path));
-    Deno.writeTextFileSync(path, text, { mode: 0o600 });
-  }
   try {
+    for (const { name, text } of files) {
+      const path = join(temporary, name);
+      ensurePrivateDir(dirname(path));
+      Deno.writeTextFileSync(path, text, { mode: 0o600 });
+    }
     Deno.renameSync(temporary, target);
   } catch (error) {
-    Deno.removeSync(temporary, { recursive: true });
+    remove(temporary);
     // Another start of the same agent was faster; its copy is the same.
     if (!exists(target)) throw error;
   }
@@ -77,6 +77,15 @@ function ownCommand(self: Self, [verb, ...args]: string[]): { command: string; a
 function shellLine(words: readonly string[]): string {
   if (Deno.build.os === "windows") return words.map((word) => `"${word}"`).join(" ");
   return `exec ${words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ")}`;
+}
+
+/** On a full or read-only disk not even the first directory may be there. */
+function remove(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 function exists(path: string): boolean {
