@@ -217,7 +217,7 @@ function limitOf(state: State, now: Now): string | null {
     // An agent that serves ends between two messages; only what goes beyond the limit is cut off.
     const between = goal.once === null && state.flight.size === 0;
     if (run.turns > goal.maxTurns || (between && run.turns === goal.maxTurns)) {
-      return `the limit of ${goal.maxTurns} turns is reached`;
+      return `the limit of ${goal.maxTurns} ${goal.maxTurns === 1 ? "turn" : "turns"} is reached`;
     }
   }
   if (goal.maxCostUsd !== null && run.costUsd !== null && run.costUsd >= goal.maxCostUsd) {

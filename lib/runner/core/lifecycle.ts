@@ -98,7 +98,11 @@ export function drain(
   if (then === "exit") {
     effects.push({ type: "watchdog", hardAfterMs: withinMs + END_SLACK_MS });
   }
-  // Work that was claimed but not begun goes back at once, so that another agent need not wait for the lease.
+  releaseUndone(state, effects, now);
+}
+
+/** Claimed work that nobody works on goes back at once, so that another agent need not wait for the lease. */
+function releaseUndone(state: State, effects: Effect[], now: Now): void {
   for (const [key] of state.leases) {
     const row = state.rows.get(key);
     if (!row || inFlight(row.state) || row.state.state === "done") continue;
@@ -146,6 +150,8 @@ export function advanceEnd(state: State, effects: Effect[], now: Now): void {
     return;
   }
   const { outcome } = state.phase;
+  // A turn that was cut off by the end is proven to be over; what may still be under way keeps its lease.
+  releaseUndone(state, effects, now);
   state.phase = { phase: "ended" };
   effects.push({ type: "exit", outcome });
 }
