@@ -7,9 +7,9 @@ import {
   GithubActions,
   stepOutputs,
   stepSummary,
-  withoutOldCommands,
   workflowCommand,
 } from "../../lib/cli/run/github.ts";
+import { withoutOldCommands } from "../../lib/cli/old_commands.ts";
 import type { RunResult } from "../../lib/cli/run/result.ts";
 import { withTempDir } from "../support/temp.ts";
 
@@ -83,9 +83,7 @@ Deno.test("nothing the agent says is obeyed, and every command of ours is", () =
     "##[error]old\n",
     "text ##[add-path]/tmp/evil\n",
   ];
-  const io = recorder();
-  for (const attack of attacks) io.out(attack);
-  assert(obeyed(io.stdout).length >= 5, "without guards they are obeyed");
+  for (const attack of attacks) assert(obeyed(attack).length > 0, `without guards it is obeyed: ${attack}`);
   const guarded = recorder();
   const github = new GithubActions(guarded, "text");
   for (const attack of attacks) github.output(attack);
