@@ -72,6 +72,11 @@ export class MonitorDoor implements MonitorPort {
     }
   }
 
+  /** Drops the live socket with whatever waits in it; a monitor that lives connects again. */
+  drop(): void {
+    this.#live?.close(1013, "the runner is short of memory");
+  }
+
   /** Ends the live socket and every delivery. */
   stop(): void {
     this.#over = true;

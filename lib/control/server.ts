@@ -27,7 +27,7 @@ export interface ControlServer {
   /** File that tells the agent's side where the server is; holds the tokens for hooks and monitor, never admin's. */
   readonly controlFile: string;
   /** The agent's monitor, when there is one. */
-  readonly monitor: MonitorPort;
+  readonly monitor: MonitorPort & { drop(): void };
   /** Tokens by scope; registered with the redactor by the caller. */
   readonly tokens: Readonly<Record<ControlScope, string>>;
   /** Stops and removes both files. Idempotent, at most a second. */

@@ -14,11 +14,9 @@ export interface JournalOptions {
   log: Log;
 }
 
-/**
- * SQLite's codes that speak of the place and not of the file's content: busy, locked, read-only, I/O, full, cannot
- * open, permission, authorization.
- */
-const PLACE_CODES = new Set([5, 6, 8, 10, 13, 14, 3, 23]);
+/** What SQLite says of the place and not of the file's content. Deno's `exec` gives its words only, no number. */
+const PLACE =
+  /locked|busy|readonly|read-only|disk i\/o|is full|unable to open|permission|authorization|out of memory/i;
 
 /**
  * Opens the durable memory of an agent: SQLite, WAL, synchronous=FULL, every row with a checksum.
@@ -68,8 +66,9 @@ function checked(journal: SqliteJournal): SqliteJournal {
 
 function isDamage(error: unknown): boolean {
   const cause = error instanceof RunnerError ? error.cause : error;
-  const code = (cause as { errcode?: unknown } | undefined)?.errcode;
-  return typeof code === "number" ? !PLACE_CODES.has(code & 0xff) : /^malformed/.test(messageOf(cause));
+  const text = messageOf(cause);
+  const ofSqlite = (cause as { code?: unknown } | undefined)?.code === "ERR_SQLITE_ERROR";
+  return ofSqlite ? !PLACE.test(text) : /^malformed/.test(text);
 }
 
 /**

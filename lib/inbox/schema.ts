@@ -1,4 +1,4 @@
-import type { DatabaseSync } from "node:sqlite";
+import { DatabaseSync } from "node:sqlite";
 import { RunnerError } from "../base/errors.ts";
 
 /** Version of the journal's schema, kept in `user_version`. */
@@ -41,6 +41,30 @@ const TABLES = `
     data TEXT NOT NULL
   ) STRICT;
 `;
+
+/** The statements that made a database, one per line, without what a layout of the text changes. */
+function statementsOf(db: DatabaseSync): string {
+  const rows = db.prepare("SELECT type, name, tbl_name, coalesce(sql, '') AS sql FROM sqlite_schema")
+    .all() as {
+      type: string;
+      name: string;
+      tbl_name: string;
+      sql: string;
+    }[];
+  return rows.map((row) => Object.values(row).join("|").replace(/\s+/g, " ")).sort().join("\n");
+}
+
+/**
+ * Throws when the tables are not exactly those of this version. SQLite's own check reads the definitions and does not
+ * doubt them: a damaged one shows up as an error of the first write that meets it.
+ */
+export function verifySchema(db: DatabaseSync): void {
+  const reference = new DatabaseSync(":memory:");
+  reference.exec(TABLES);
+  const expected = statementsOf(reference);
+  reference.close();
+  if (statementsOf(db) !== expected) throw new Error("malformed: the definitions of the tables");
+}
 
 /**
  * Sets up a new journal or brings an old one to {@linkcode JOURNAL_VERSION}. A newer version is refused, never opened

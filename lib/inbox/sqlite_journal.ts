@@ -7,7 +7,7 @@ import { checksum } from "./checksum.ts";
 import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
 import { finished } from "./core/row.ts";
 import type { Message } from "../protocol/message.ts";
-import { prepareSchema } from "./schema.ts";
+import { prepareSchema, verifySchema } from "./schema.ts";
 
 /** Ended rows that are remembered whatever their age (R-5). */
 const REMEMBER_ROWS = 10_000;
@@ -68,6 +68,7 @@ export class SqliteJournal implements Journal {
 
   /** Reads every page and every row that counts; throws when SQLite finds the file malformed. */
   verify(): void {
+    verifySchema(this.#db);
     const row = this.#db.prepare("PRAGMA integrity_check(1)").get() as { integrity_check: string };
     if (row.integrity_check !== "ok") throw new Error(`malformed: ${row.integrity_check}`);
     this.#checked = this.#read();

@@ -293,6 +293,12 @@ export class RelayService {
     });
   }
 
+  /** Drops every client when memory is short; nothing is lost, since what is unread is in the database. */
+  dropClients(): void {
+    this.#tell("relay.stopping", {});
+    this.hub.dropAll();
+  }
+
   /** Ends everything: waiting callers are answered, sockets closed, the database is closed last. Idempotent. */
   stop(): void {
     if (this.#stopped) return;

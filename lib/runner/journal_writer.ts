@@ -1,11 +1,14 @@
 import { messageOf } from "../base/errors.ts";
 import type { CommandRow, JournalRow } from "../inbox/contract.ts";
+import { finished } from "../inbox/core/row.ts";
 import type { Effect, Event } from "./core/types.ts";
 import type { RunnerPorts } from "./ports.ts";
 
 const RETRY_BASE_MS = 5_000;
 // Half of the minute that is promised for the recovery, so that it also holds for who just missed a try.
 const RETRY_CAP_MS = 30_000;
+/** Messages that ended between two looks for rows that need not be remembered any more. */
+const PRUNE_EVERY = 1_000;
 
 /** Effects that begin something and must therefore be on disk first. */
 const NEEDS_DISK: ReadonlySet<Effect["type"]> = new Set(["claim", "deliver", "reply"]);
@@ -26,6 +29,7 @@ export class JournalWriter {
   #resume: string | null | undefined;
   #withheld: Effect[] = [];
   #tries = 0;
+  #ended = 0;
   #cancelRetry: (() => void) | null = null;
 
   constructor(ports: RunnerPorts, post: (event: Event) => void, resumed: (effects: Effect[]) => void) {
@@ -75,10 +79,23 @@ export class JournalWriter {
       this.#post({ type: "storage", ok: false, reason });
       return false;
     }
+    for (const row of this.#rows.values()) if (finished(row)) this.#ended++;
     this.#rows = new Map();
     this.#commands = [];
     this.#resume = undefined;
+    this.#prune();
     return true;
+  }
+
+  /** A runner that lives for months must not keep what it did in the first one. */
+  #prune(): void {
+    if (this.#ended < PRUNE_EVERY) return;
+    this.#ended = 0;
+    try {
+      this.#ports.journal.prune(this.#ports.clock.wall());
+    } catch (error) {
+      this.#ports.log.warn("cannot prune the journal", { reason: messageOf(error) });
+    }
   }
 
   #retry(): void {

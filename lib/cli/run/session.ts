@@ -24,6 +24,7 @@ import type { ProviderAdapter, ProviderLaunch } from "../../providers/contract.t
 import { createRelayHost, type RelayHost } from "../../relay/host.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import { noBus, noHttp } from "../../runner/no_relay.ts";
+import { watchMemory } from "../../runner/memory_watch.ts";
 import { Runner, type RunnerView } from "../../runner/runner.ts";
 import { selfCommand } from "../self_command.ts";
 import { loadAdapter } from "./adapters.ts";
@@ -297,6 +298,20 @@ export async function startSession(
       });
     }
     bus?.connect();
+    undo.push(watchMemory({
+      clock,
+      log,
+      rssBytes: () => Deno.memoryUsage().rss,
+      actions: {
+        soft: (rssBytes) => runner.post({ type: "memory", pressure: "soft", rssBytes }),
+        drop: () => {
+          bus?.reconnect("short of memory");
+          relay?.host?.dropClients();
+          control.monitor.drop();
+        },
+        hard: (rssBytes) => runner.post({ type: "memory", pressure: "hard", rssBytes }),
+      },
+    }));
     const ended = runner.ended.then(async (outcome) => {
       journal.prune(clock.wall());
       await takeBack();
