@@ -1,7 +1,6 @@
 import { readAllCapped } from "../base/bytes.ts";
 import { RunnerError } from "../base/errors.ts";
 import type { Io } from "./contract.ts";
-import { withoutOldCommands } from "./old_commands.ts";
 
 const STDIN_LIMIT = 1024 * 1024;
 
@@ -14,9 +13,7 @@ export function processIo(): Io {
   const errIsTerminal = Deno.stderr.isTerminal();
   return {
     out: (text) => writeAll(Deno.stdout, text),
-    // GitHub reads both streams for commands; what an error quotes may come from the agent.
-    err: (text) =>
-      writeAll(Deno.stderr, env.GITHUB_ACTIONS === "true" ? withoutOldCommands(text, "text") : text),
+    err: (text) => writeAll(Deno.stderr, text),
     outIsTerminal,
     errIsTerminal,
     color: outIsTerminal && (env.NO_COLOR ?? "") === "",

@@ -207,7 +207,6 @@ export function validateMessage(value: unknown): Decoded<Message> {
     recipients: "strings?",
     payload: "object?",
     meta: "object?",
-    generation: "id?",
     createdAt: "number",
   });
   if (problem !== null) return refuse(problem);

@@ -149,7 +149,6 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
     port,
     storeId: service.storeId,
     finished: finished.promise,
-    dropClients: () => service.dropClients(),
     stop,
   };
 }

@@ -22,19 +22,7 @@ export interface Program {
   args: readonly string[];
 }
 
-/** `RUNNER_UNDER_TEST=/path/to/runner` has every test use that program instead of the sources. */
-const given = Deno.env.get("RUNNER_UNDER_TEST");
-const SOURCES: Program = given === undefined
-  ? { command: Deno.execPath(), args: RUN_ARGS }
-  : { command: given, args: [] };
-
-/** How a command is started beside its arguments. */
-export interface CommandOptions {
-  env?: Record<string, string>;
-  cwd?: string;
-  /** What it reads from standard input; nothing without. */
-  stdin?: string;
-}
+const SOURCES: Program = { command: Deno.execPath(), args: RUN_ARGS };
 
 /** What a finished command said. */
 export interface CommandResult {
@@ -88,14 +76,14 @@ export class TestHome {
 
   command(
     args: readonly string[],
-    options: CommandOptions = {},
+    options: { env?: Record<string, string>; cwd?: string } = {},
   ): Deno.Command {
     return new Deno.Command(this.#program.command, {
       args: [...this.#program.args, ...args],
       cwd: options.cwd ?? this.cwd,
       clearEnv: true,
       env: { ...this.#env, ...options.env },
-      stdin: options.stdin === undefined ? "null" : "piped",
+      stdin: "null",
       stdout: "piped",
       stderr: "piped",
     });
@@ -104,10 +92,9 @@ export class TestHome {
   /** Runs a command to its end. */
   async run(
     args: readonly string[],
-    options: CommandOptions = {},
+    options: { env?: Record<string, string>; cwd?: string } = {},
   ): Promise<CommandResult> {
-    const child = this.command(args, options).spawn();
-    const [{ code, stdout, stderr }] = await Promise.all([child.output(), feed(child, options.stdin)]);
+    const { code, stdout, stderr } = await this.command(args, options).output();
     const decoder = new TextDecoder();
     return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
   }
@@ -115,18 +102,11 @@ export class TestHome {
   /** Starts a command and lets it run. */
   start(
     args: readonly string[],
-    options: CommandOptions = {},
+    options: { env?: Record<string, string>; cwd?: string } = {},
   ): RunningCommand {
-    const child = this.command(args, options).spawn();
-    void feed(child, options.stdin);
-    const running = new RunningCommand(child);
+    const running = new RunningCommand(this.command(args, options).spawn());
     this.#started.push(running);
     return running;
-  }
-
-  /** True for a command that was started here and has not ended. */
-  runs(pid: number): boolean {
-    return this.#started.some((each) => each.pid === pid && !each.over);
   }
 
   /** Kills what a failed test left running, so that it fails alone. */
@@ -153,14 +133,6 @@ export class TestHome {
   }
 }
 
-/** Writes a child's standard input; a child that does not read it to the end is no failure of the test. */
-async function feed(child: Deno.ChildProcess, text: string | undefined): Promise<void> {
-  if (text === undefined) return;
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(text)).catch(() => {});
-  await writer.close().catch(() => {});
-}
-
 function defaultDenoDir(): Record<string, string> {
   const home = Deno.env.get("HOME");
   return home === undefined
@@ -174,11 +146,9 @@ export class RunningCommand {
   readonly #reading: Promise<unknown>;
   out = "";
   err = "";
-  over = false;
 
   constructor(child: Deno.ChildProcess) {
     this.#child = child;
-    void child.status.then(() => this.over = true);
     const read = async (stream: ReadableStream<Uint8Array>, add: (text: string) => void) => {
       for await (const line of lines(stream, { maxLineBytes: 1024 * 1024 })) {
         if (line.kind === "line") add(line.text + "\n");

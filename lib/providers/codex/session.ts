@@ -26,6 +26,7 @@ const QUIET = [
   "item/commandExecution/outputDelta",
   "item/fileChange/outputDelta",
   "item/mcpToolCall/progress",
+  "thread/tokenUsage/updated",
   "account/rateLimits/updated",
 ];
 

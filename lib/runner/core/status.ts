@@ -15,11 +15,8 @@ export function statusOf(state: State): StatusPayload {
     incarnation: state.incarnation,
     busyReasons: reasons,
     queued: state.rows.size,
-    dead: state.dead.size,
+    dead: state.dead,
   };
-  if (state.provider.state === "ready" && state.provider.channel !== undefined) {
-    meta.delivery = state.provider.channel;
-  }
   const not = (agentStatus: StatusPayload["agentStatus"], reason: string): StatusPayload => ({
     agentStatus,
     ready: false,
