@@ -16,6 +16,9 @@ import type { World } from "./world.ts";
 /** Slack for a lease that the runner measures on a drifting clock. */
 const LEASE_SLACK_MS = 300;
 
+/** After these the runner cannot know what the provider still holds. */
+const LOSES_COUNT = ["result.lost", "disk.damage"] as const;
+
 /** A promise that was broken, and where. */
 export interface Violation {
   id: InvariantId;
@@ -114,7 +117,10 @@ export class Oracle {
         this.violated("I3", `${key} is delivered again while the provider holds it`);
       }
     }
-    if (process.held.size >= this.#world.window && !this.#world.faults.fired.has("result.lost")) {
+    if (
+      process.held.size >= this.#world.window &&
+      !LOSES_COUNT.some((kind) => this.#world.faults.fired.has(kind))
+    ) {
       this.violated("I17", `${process.held.size + 1} deliveries are with the provider at once`);
     }
     if (message.claimable) this.#checkLease(each);
