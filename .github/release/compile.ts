@@ -141,7 +141,8 @@ export function foreignFiles(files: readonly string[], { npm }: RuntimeGraph): s
 
 let foundDenoDir: Promise<string> | null = null;
 
-function denoDir(): Promise<string> {
+/** The cache directory of the Deno that runs this. */
+export function denoDir(): Promise<string> {
   foundDenoDir ??= (async () => {
     const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stderr: "null" })
       .output();

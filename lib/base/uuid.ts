@@ -16,9 +16,17 @@ export function uuidV5(namespace: string, name: string): string {
 }
 
 /**
- * Returns the identity of one delivery attempt. The same four values give the same id for ever, which is what
- * makes recovery after a crash idempotent.
+ * Returns the identity of one delivery attempt. The same values give the same id for ever, which is what makes
+ * recovery after a crash idempotent. `generation` counts re-opened dead letters: it is part of the identity, so that
+ * a re-opened message gets a new one even when the journal that knew its attempts is gone.
  */
-export function deliveryIdOf(storeId: string, agentId: string, messageId: number, attempt: number): string {
-  return uuidV5(DELIVERY_NAMESPACE, `${storeId}/${agentId}/${messageId}/${attempt}`);
+export function deliveryIdOf(
+  storeId: string,
+  agentId: string,
+  messageId: number,
+  attempt: number,
+  generation = 0,
+): string {
+  const again = generation === 0 ? "" : `/${generation}`;
+  return uuidV5(DELIVERY_NAMESPACE, `${storeId}/${agentId}/${messageId}/${attempt}${again}`);
 }

@@ -1,6 +1,7 @@
 import { readAllCapped } from "../base/bytes.ts";
 import { RunnerError } from "../base/errors.ts";
 import type { Io } from "./contract.ts";
+import { withoutOldCommands } from "./old_commands.ts";
 
 const STDIN_LIMIT = 1024 * 1024;
 
@@ -13,7 +14,9 @@ export function processIo(): Io {
   const errIsTerminal = Deno.stderr.isTerminal();
   return {
     out: (text) => writeAll(Deno.stdout, text),
-    err: (text) => writeAll(Deno.stderr, text),
+    // GitHub reads both streams for commands; what an error quotes may come from the agent.
+    err: (text) =>
+      writeAll(Deno.stderr, env.GITHUB_ACTIONS === "true" ? withoutOldCommands(text, "text") : text),
     outIsTerminal,
     errIsTerminal,
     color: outIsTerminal && (env.NO_COLOR ?? "") === "",

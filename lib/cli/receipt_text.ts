@@ -4,7 +4,7 @@ import { styleFor } from "./style.ts";
 import { columns } from "./table_text.ts";
 
 const GOOD = new Set(["seen", "done", "acked"]);
-const BAD = new Set(["dead", "failed", "expired", "held"]);
+const BAD = new Set(["dead", "failed", "expired", "held", "dropped"]);
 
 /** Returns a receipt for people: the message, then every stage with its time since the send and its evidence. */
 export function receiptText(receipt: Receipt, color: boolean): string {
@@ -16,8 +16,13 @@ export function receiptText(receipt: Receipt, color: boolean): string {
     }, ${new Date(message.createdAt).toISOString()}\n`,
   ];
   if (receipt.recipients.length === 0) lines.push("no recipient yet\n");
-  for (const { agentId, read, reports } of receipt.recipients) {
-    lines.push(`${style.bold(agentId)}: ${read ? "read" : "not read"}\n`);
+  for (const { agentId, read, dead, reports } of receipt.recipients) {
+    const end = dead === true
+      ? style.red(`dead letter, see "runner dead show ${message.id}"`)
+      : read
+      ? "read"
+      : "not read";
+    lines.push(`${style.bold(agentId)}: ${end}\n`);
     lines.push(columns(reports.map((report) => [
       `  ${
         GOOD.has(report.stage)
@@ -27,7 +32,7 @@ export function receiptText(receipt: Receipt, color: boolean): string {
           : report.stage
       }`,
       `+${report.at - message.createdAt} ms`,
-      `attempt ${report.attempt ?? 1}`,
+      report.attempt === undefined ? "" : `attempt ${report.attempt}`,
       shown(report.evidence ?? "", 120),
     ])));
   }

@@ -355,6 +355,19 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.receipt,
   }),
   verb({
+    name: "dead",
+    summary: "See, retry or drop the messages that agents gave up on",
+    positionals: [{ name: "list|show|retry|drop", required: false }, { name: "id", required: false }],
+    flags: [
+      { name: "agent", kind: "text", value: "AGENT", help: "Only those of this agent" },
+      { name: "all", kind: "switch", help: "Every one of them, instead of one id" },
+      json,
+      ...relayFlags,
+    ],
+    examples: ["runner dead list", "runner dead retry 42", "runner dead drop --all --agent label:api"],
+    load: LOADERS.dead,
+  }),
+  verb({
     name: "stop",
     summary: "Let an agent finish its turn and stop it",
     positionals: [agent],
@@ -430,6 +443,19 @@ export const VERBS: readonly VerbSpec[] = [
     flags: [json],
     examples: ["runner version --json"],
     load: LOADERS.version,
+  }),
+  verb({
+    name: "hook",
+    summary: "Post one hook of the agent, from standard input, to its runner",
+    positionals: [{ name: "event", required: true }],
+    hidden: true,
+    load: LOADERS.hook,
+  }),
+  verb({
+    name: "monitor",
+    summary: "Print a line for every message that waits, inside Claude Code's plugin",
+    hidden: true,
+    load: LOADERS.monitor,
   }),
   verb({
     name: "__echo-agent",

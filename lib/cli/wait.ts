@@ -1,58 +1,76 @@
 import type { RelayHttpClient } from "agent-relay-sdk";
 import { type Clock, delay } from "../base/clock.ts";
 import { RunnerError, shown } from "../base/errors.ts";
-import type { Message, Receipt, Stage, StageReport } from "../protocol/message.ts";
+import type { AgentCard, Message, Receipt, Stage, StageReport } from "../protocol/message.ts";
 import { STAGES } from "../protocol/message.ts";
 import { relayError } from "./relay_access.ts";
 
 const POLL_MS = 25_000;
 const RETRY_MS = 500;
 
+/** A recipient that has not got as far as is wanted. */
+export interface Missing {
+  agentId: string;
+  /** How far it got. */
+  reached: Stage | null;
+  /** What holds it up, when it said so. */
+  why: string | null;
+}
+
 /** Where a message stands at all its recipients together. */
 export type Progress =
   | { state: "reached" }
-  /** `why`: what holds it up, when something does. */
-  | { state: "waiting"; reached: Stage | null; why: string | null }
+  | { state: "waiting"; missing: Missing[] }
   /** It will not get there. */
   | { state: "failed"; agentId: string; reason: string };
+
+const FINAL = new Set(["dead", "expired", "failed", "dropped"]);
 
 function rank(stage: string): number {
   return (STAGES as readonly string[]).indexOf(stage);
 }
 
+/** The lines since a person last opened the dead letter again; an older life says nothing about this one. */
+function currentLife(reports: StageReport[]): StageReport[] {
+  const reopened = reports.findLastIndex((each) => each.stage === "reopened");
+  if (reopened < 0) return reports;
+  const { generation = 0 } = reports[reopened]!;
+  return reports.slice(reopened + 1).filter((each) => (each.generation ?? 0) >= generation);
+}
+
 /**
  * Says whether a message has reached a stage: at every recipient, or for claimable work at the one that did it. A
- * dead letter, an expiry and a turn that failed after the model had the message are final.
+ * dead letter, an expiry, a drop and a turn that failed after the model had the message are final.
  */
 export function progressOf(receipt: Receipt, wanted: Stage): Progress {
-  const best = receipt.recipients.map(({ reports }) =>
-    Math.max(-1, ...reports.map((each) => rank(each.stage)))
-  );
+  const { claimable } = receipt.message;
+  const states = receipt.recipients.map(({ agentId, reports }) => {
+    const best = Math.max(-1, ...reports.map((each) => rank(each.stage)));
+    const life = currentLife(reports);
+    const last = life.at(-1);
+    const held = last?.stage === "held" || last?.stage === "retry" ? reasonOf(last) : null;
+    return { agentId, best, end: life.findLast((each) => FINAL.has(each.stage)), held };
+  });
   const need = rank(wanted);
-  if (receipt.recipients.length > 0) {
-    const reached = receipt.message.claimable
-      ? best.some((each) => each >= need)
-      : best.every((each) => each >= need);
+  if (states.length > 0) {
+    const reached = claimable
+      ? states.some(({ best }) => best >= need)
+      : states.every(({ best }) => best >= need);
     if (reached) return { state: "reached" };
   }
-  const failures = receipt.recipients.flatMap(({ agentId, reports }) => {
-    const last = reports.findLast((each) => ["dead", "expired", "failed"].includes(each.stage));
-    const retried = last !== undefined && reports.indexOf(last) < reports.length - 1 &&
-      reports.slice(reports.indexOf(last)).some((each) =>
-        each.stage === "received" || each.stage === "handed"
-      );
-    return last === undefined || retried ? [] : [{ agentId, reason: reasonOf(last) }];
-  });
-  const allFailed = receipt.message.claimable
-    ? failures.length === receipt.recipients.length && failures.length > 0
-    : failures.length > 0;
-  if (allFailed) return { state: "failed", ...failures[0]! };
-  const furthest = Math.max(-1, ...best);
-  const held = receipt.recipients.flatMap(({ agentId, reports }) => {
-    const last = reports.at(-1);
-    return last?.stage === "held" || last?.stage === "retry" ? [`${agentId} is in ${reasonOf(last)}`] : [];
-  });
-  return { state: "waiting", reached: furthest < 0 ? null : STAGES[furthest]!, why: held[0] ?? null };
+  const missing = states.filter(({ best }) => best < need);
+  const ended = missing.filter(({ end }) => end !== undefined);
+  if (ended.length > 0 && (!claimable || ended.length === missing.length)) {
+    return { state: "failed", agentId: ended[0]!.agentId, reason: reasonOf(ended[0]!.end!) };
+  }
+  return {
+    state: "waiting",
+    missing: missing.map(({ agentId, best, held }) => ({
+      agentId,
+      reached: best < 0 ? null : STAGES[best]!,
+      why: held,
+    })),
+  };
 }
 
 function reasonOf(report: StageReport): string {
@@ -83,10 +101,10 @@ export async function waitForReceipt(
   const { http, url, messageId, wait, clock, onChange } = options;
   const deadline = clock.mono() + wait.timeoutMs;
   let after = 0;
-  let last: Extract<Progress, { state: "waiting" }> = { state: "waiting", reached: null, why: null };
+  let missing: Missing[] = [];
   for (;;) {
     const left = deadline - clock.mono();
-    if (left <= 0) throw timedOut(wait, last);
+    if (left <= 0) throw timedOut(wait, await explain(http, missing));
     const result = await http.receipt(messageId, { after, waitMs: Math.min(POLL_MS, Math.ceil(left)) });
     if (!result.ok) {
       if (result.kind === "auth" || result.kind === "rejected") throw relayError(result, url);
@@ -106,23 +124,46 @@ export async function waitForReceipt(
         wait.reply ? "E_NO_REPLY" : "E_NOT_DELIVERED",
         `${progress.agentId}: ${progress.reason}`,
         {
-          hint: `see "runner receipt ${messageId}"`,
+          hint: /^dead\b/.test(progress.reason)
+            ? `see "runner dead show ${messageId}"; "runner dead retry ${messageId}" sends it again`
+            : `see "runner receipt ${messageId}"`,
         },
       );
     }
     if (!wait.reply && progress.state === "reached") return { receipt, reply };
-    if (progress.state === "waiting") last = progress;
+    if (progress.state === "waiting") missing = progress.missing;
   }
 }
 
-function timedOut(wait: WaitFor, { reached, why }: Extract<Progress, { state: "waiting" }>): RunnerError {
-  const far = reached === null ? "nobody took it" : `it got as far as "${reached}"`;
-  const got = why === null ? far : `${far}, ${shown(why, 160)}`;
+/** One clause per recipient that is missing: how far it got, and what it says or the relay knows of it. */
+async function explain(http: RelayHttpClient, missing: Missing[]): Promise<string> {
+  if (missing.length === 0) return "nobody is there for it yet";
+  const listed = await http.listAgents();
+  const clauses = missing.slice(0, 3).map(({ agentId, reached, why }) => {
+    const card = listed.ok ? listed.value.find((each) => each.id === agentId) : undefined;
+    const far = reached === null ? "has not taken it" : `got as far as "${reached}"`;
+    const reasons = [why === null ? null : `is in ${why}`, listed.ok ? stateOf(card) : null];
+    return [`${agentId} ${far}`, ...reasons.filter((each) => each !== null)].join(", ");
+  });
+  const more = missing.length - clauses.length;
+  return clauses.join("; ") + (more > 0 ? `; and ${more} more` : "");
+}
+
+function stateOf(card: AgentCard | undefined): string | null {
+  if (card === undefined) return "is not on the bus";
+  if (card.status === "offline" || card.status === "stale") return `is ${card.status}`;
+  const reason = typeof card.meta?.reason === "string" ? `: ${card.meta.reason}` : "";
+  if (!card.ready) return `is not ready${reason}`;
+  const busy = Array.isArray(card.meta?.busyReasons) ? card.meta.busyReasons.join(", ") : "";
+  return card.status === "busy" ? `is busy${busy === "" ? "" : ` with ${busy}`}` : null;
+}
+
+function timedOut(wait: WaitFor, why: string): RunnerError {
   return wait.reply
-    ? new RunnerError("E_NO_REPLY", `no answer in time; ${got}`, {
+    ? new RunnerError("E_NO_REPLY", `no answer in time; ${shown(why, 400)}`, {
       hint: "it stays in the thread when it comes",
     })
-    : new RunnerError("E_NOT_DELIVERED", `not ${wait.until} in time; ${got}`, {
+    : new RunnerError("E_NOT_DELIVERED", `not ${wait.until} in time; ${shown(why, 400)}`, {
       hint: "the relay keeps it; see the receipt",
     });
 }

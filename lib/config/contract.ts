@@ -1,4 +1,4 @@
-import type { ApprovalMode } from "../providers/contract.ts";
+import type { ApprovalMode, DeliveryChannel } from "../providers/contract.ts";
 
 /** A value and where it came from, so that `runner config` and errors can say it. */
 export interface Setting<T> {
@@ -18,6 +18,7 @@ export interface ProviderSettings {
   defaultCapabilities: Setting<string[]>;
   defaultApprovalMode: Setting<ApprovalMode>;
   defaultTags: Setting<string[]>;
+  delivery: Setting<DeliveryChannel>;
   tmuxPrefix: Setting<string>;
   shutdownTimeoutMs: Setting<number>;
   allowUnsafeEnv: Setting<boolean>;

@@ -2,7 +2,7 @@ import { resolve } from "@std/path";
 import { RunnerError, shown } from "../base/errors.ts";
 import { parseDuration } from "../base/duration.ts";
 import { IDENTIFIER } from "../protocol/ids.ts";
-import type { ApprovalMode } from "../providers/contract.ts";
+import type { ApprovalMode, DeliveryChannel } from "../providers/contract.ts";
 import type { Paths, ProviderSettings, RelaySettings, RunSettings, Setting } from "./contract.ts";
 import { type ConfigFiles, loadConfigFiles } from "./load.ts";
 import { resolvePaths } from "./paths.ts";
@@ -172,6 +172,7 @@ function settingsOf(provider: string, files: ConfigFiles): ProviderSettings {
     defaultCapabilities: from("defaultCapabilities", file.defaultCapabilities, DEFAULT_CAPABILITIES),
     defaultApprovalMode: from<ApprovalMode>("defaultApprovalMode", file.defaultApprovalMode, "guarded"),
     defaultTags: from("defaultTags", file.defaultTags, []),
+    delivery: from<DeliveryChannel>("delivery", file.delivery, "auto"),
     tmuxPrefix: from("headless.tmuxPrefix", file.headless?.tmuxPrefix, `${provider}-relay`),
     shutdownTimeoutMs: from("headless.shutdownTimeoutMs", file.headless?.shutdownTimeoutMs, SHUTDOWN_MS),
     allowUnsafeEnv: from("allowUnsafeEnv", file.allowUnsafeEnv, false),

@@ -39,6 +39,7 @@ export const providerSchema = v.strictObject({
   defaultCapabilities: v.optional(words),
   defaultApprovalMode: v.optional(v.picklist(["read-only", "guarded", "open"])),
   defaultTags: v.optional(words),
+  delivery: v.optional(v.picklist(["auto", "socket", "monitor"])),
   headless: v.optional(v.strictObject({
     tmuxPrefix: v.optional(word),
     shutdownTimeoutMs: v.optional(

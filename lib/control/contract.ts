@@ -2,11 +2,18 @@
 export interface ControlEvents {
   /** `POST /status`: a hint only, the process is the truth. */
   statusHint(status: "idle" | "busy" | "offline" | "error"): void;
-  /** `POST /hook/<event>`: a hook of the agent. The answer becomes the hook's output. */
-  hook(event: string, body: Record<string, unknown>): Promise<Record<string, unknown>>;
+  /**
+   * `POST /hook/<event>`: a hook of the agent. The answer becomes the hook's output. `incarnation` is that of the start
+   * whose settings name the hook, null when the sender does not know it.
+   */
+  hook(
+    event: string,
+    body: Record<string, unknown>,
+    incarnation: number | null,
+  ): Promise<Record<string, unknown>>;
   /** `POST /shutdown`: the operator's request to drain. */
   shutdown(): void;
 }
 
 /** What a control token may be used for. */
-export type ControlScope = "hook" | "admin";
+export type ControlScope = "hook" | "monitor" | "admin";

@@ -8,7 +8,10 @@ import { randomToken, sameSecret } from "../base/secret.ts";
 import { readAllCapped } from "../base/bytes.ts";
 import { decodeJson, isRecord } from "../protocol/codec.ts";
 import { httpStatusOf } from "../protocol/http_status.ts";
+import { INCARNATION_HEADER } from "../protocol/control.ts";
+import type { MonitorPort } from "../providers/contract.ts";
 import type { ControlEvents, ControlScope } from "./contract.ts";
+import { MonitorDoor } from "./monitor.ts";
 
 const STATUS_BODY = 8 * 1024;
 const HOOK_BODY = 1024 * 1024;
@@ -21,8 +24,10 @@ const URL_LIMIT = 2_048;
 /** A running control server. */
 export interface ControlServer {
   readonly url: string;
-  /** File that tells the agent's side where the server is; holds the hook token only. */
+  /** File that tells the agent's side where the server is; holds the tokens for hooks and monitor, never admin's. */
   readonly controlFile: string;
+  /** The agent's monitor, when there is one. */
+  readonly monitor: MonitorPort & { drop(): void };
   /** Tokens by scope; registered with the redactor by the caller. */
   readonly tokens: Readonly<Record<ControlScope, string>>;
   /** Stops and removes both files. Idempotent, at most a second. */
@@ -47,7 +52,8 @@ export interface ControlOptions {
  */
 export function serveControl(options: ControlOptions): ControlServer {
   const { dir, events, clock, log } = options;
-  const tokens = { hook: randomToken(), admin: randomToken() };
+  const tokens = { hook: randomToken(), monitor: randomToken(), admin: randomToken() };
+  const monitor = new MonitorDoor(log);
   const abort = new AbortController();
   let port = 0;
   const bucket = { tokens: BURST, at: clock.mono() };
@@ -63,10 +69,11 @@ export function serveControl(options: ControlOptions): ControlServer {
   const scopeOf = (request: Request): ControlScope | null => {
     const given = /^Bearer (.+)$/.exec(request.headers.get("authorization") ?? "")?.[1];
     if (given === undefined) return null;
-    // Both are compared always, so that the time says nothing about which one was near.
+    // All are compared always, so that the time says nothing about which one was near.
     const admin = sameSecret(given, tokens.admin);
     const hook = sameSecret(given, tokens.hook);
-    return admin ? "admin" : hook ? "hook" : null;
+    const watcher = sameSecret(given, tokens.monitor);
+    return admin ? "admin" : hook ? "hook" : watcher ? "monitor" : null;
   };
 
   const route = async (request: Request, url: URL, scope: ControlScope): Promise<unknown> => {
@@ -90,13 +97,21 @@ export function serveControl(options: ControlOptions): ControlServer {
         need("admin");
         events.shutdown();
         return { ok: true };
+      case "GET /monitor":
+        need("monitor");
+        if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+          throw new RunnerError("E_BAD_REQUEST", "expected a WebSocket upgrade");
+        }
+        return monitor.accept(request);
     }
     const hook = /^\/hook\/([A-Za-z]{1,40})$/.exec(url.pathname);
     if (hook && request.method === "POST") {
       need("hook");
-      return await events.hook(hook[1]!, await readBody(request, HOOK_BODY));
+      const incarnation = /^\d{1,9}$/.exec(request.headers.get(INCARNATION_HEADER) ?? "")?.[0];
+      const body = await readBody(request, HOOK_BODY);
+      return await events.hook(hook[1]!, body, incarnation === undefined ? null : Number(incarnation));
     }
-    if (["/health", "/status", "/shutdown"].includes(url.pathname)) {
+    if (["/health", "/status", "/shutdown", "/monitor"].includes(url.pathname)) {
       throw new RunnerError("E_METHOD", "method_not_allowed");
     }
     throw new RunnerError("E_NOT_FOUND", "not_found");
@@ -107,7 +122,8 @@ export function serveControl(options: ControlOptions): ControlServer {
       const url = guard(request, port);
       const scope = scopeOf(request);
       if (scope === null) throw new RunnerError("E_UNAUTHORIZED", "unauthorized");
-      return answer(await route(request, url, scope), 200);
+      const value = await route(request, url, scope);
+      return value instanceof Response ? value : answer(value, 200);
     } catch (error) {
       if (error instanceof RunnerError) {
         return answer({ error: error.message }, httpStatusOf(error.code), error);
@@ -142,7 +158,11 @@ export function serveControl(options: ControlOptions): ControlServer {
   const url = `http://127.0.0.1:${port}`;
   const controlFile = join(dir, "control.json");
   const adminFile = join(dir, "admin.json");
-  writeFileAtomic(controlFile, JSON.stringify({ url, agentId: options.agentId, token: tokens.hook }) + "\n");
+  writeFileAtomic(
+    controlFile,
+    JSON.stringify({ url, agentId: options.agentId, token: tokens.hook, monitorToken: tokens.monitor }) +
+      "\n",
+  );
   writeFileAtomic(
     adminFile,
     JSON.stringify({ url, agentId: options.agentId, pid: Deno.pid, token: tokens.admin }) + "\n",
@@ -152,9 +172,11 @@ export function serveControl(options: ControlOptions): ControlServer {
     url,
     controlFile,
     tokens,
+    monitor,
     stop() {
       stopping ??= (async () => {
         over.abort();
+        monitor.stop();
         for (const file of [controlFile, adminFile]) {
           try {
             Deno.removeSync(file);

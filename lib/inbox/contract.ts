@@ -22,7 +22,9 @@ export type MessageState =
   /** Waits until a person mended the provider; then a new attempt. */
   | { state: "held"; reason: string }
   /** Parked for a person. */
-  | { state: "dead"; reason: string };
+  | { state: "dead"; reason: string }
+  /** Ended: a person dropped the dead letter. */
+  | { state: "dropped"; reason: string };
 
 /** One row of the journal. */
 export interface JournalRow {
@@ -32,6 +34,8 @@ export interface JournalRow {
   messageId: number;
   /** Attempt number of the current or next delivery, from 1. Rises only after a proven failed turn. */
   attempt: number;
+  /** The relay's count of re-opened dead letters that this row belongs to; part of the delivery id. */
+  generation: number;
   /** Deliveries of the message so far beyond the first, shown to the model in the frame. */
   redelivery: number;
   /** Failed turns so far that count towards the limit of 5 (a fault of the provider does not). */
@@ -41,8 +45,10 @@ export interface JournalRow {
   acked: boolean;
   /** Answer that still has to reach the sender, null when there is none or it was sent. */
   reply: string | null;
-  /** Null once shed or when the message has ended: it can be fetched again from the relay. */
+  /** What the runner needs of it (see `envelopeOf`); null when the message has ended. */
   message: Message | null;
+  /** The text is not in memory: `message.body` is empty and is fetched from the relay before the delivery. */
+  shed: boolean;
   /** Wall-clock milliseconds, for display and retention only. */
   receivedAt: number;
   updatedAt: number;
@@ -52,8 +58,8 @@ export interface JournalRow {
 export interface CommandRow {
   commandId: string;
   type: string;
-  /** `started` is written before the effect, `ended` after it, `told` when the relay has the answer. */
-  phase: "started" | "ended" | "told";
+  /** `started` is written before the effect, `ended` after it. */
+  phase: "started" | "ended";
   at: number;
 }
 
@@ -63,8 +69,6 @@ export interface JournalWrite {
   commands: CommandRow[];
   /** Conversation id to resume, when it changed. */
   resume?: string | null;
-  /** Number of the provider process that is being started. */
-  incarnation?: number;
 }
 
 /** What a start finds. */
@@ -73,6 +77,8 @@ export interface JournalSnapshot {
   open: JournalRow[];
   /** Keys of ended rows still remembered for dedup (at least 10,000 or 7 days). */
   known: string[];
+  /** Rows in state `dead`, oldest first: they wait for a person. */
+  dead: JournalRow[];
   commands: CommandRow[];
   resume: string | null;
   /** Highest incarnation written before; the next one is above it. */
@@ -86,11 +92,13 @@ export interface Journal {
   load(): JournalSnapshot;
   /** Commits in one transaction (WAL, synchronous=FULL). Throws `E_STATE_WRITE`; then nothing of it was written. */
   write(write: JournalWrite): void;
+  /** Reserves and persists the next incarnation number. */
+  nextIncarnation(): number;
   /** Looks one message up, ended or not. */
   find(key: string): JournalRow | null;
   /** Rows in state `dead`. */
   dead(): JournalRow[];
-  /** Removes ended rows past the dedup window. Bounded work per call. */
-  prune(now: number): void;
+  /** Removes ended rows past the dedup window. Bounded work per call; true when more may be left. */
+  prune(now: number): boolean;
   close(): void;
 }

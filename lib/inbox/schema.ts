@@ -1,13 +1,78 @@
-import type { DatabaseSync } from "node:sqlite";
+import { DatabaseSync } from "node:sqlite";
 import { RunnerError } from "../base/errors.ts";
 
 /** Version of the journal's schema, kept in `user_version`. */
-export const JOURNAL_VERSION = 1;
+export const JOURNAL_VERSION = 2;
 
-/** Sets up a new journal or checks an old one; a newer version is refused, never opened and never deleted. */
+const TABLES = `
+  CREATE TABLE IF NOT EXISTS message (
+    key TEXT PRIMARY KEY,
+    ordinal INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    data TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    checksum TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS message_open ON message (open, ordinal);
+  CREATE INDEX IF NOT EXISTS message_ended ON message (updated_at) WHERE open = 0;
+  CREATE INDEX IF NOT EXISTS message_dead ON message (ordinal) WHERE state = 'dead';
+  CREATE TABLE IF NOT EXISTS body (
+    key TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    -- Name of the file that holds the text, '' when it is here.
+    file TEXT NOT NULL,
+    checksum TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS command (
+    id TEXT PRIMARY KEY,
+    data TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    checksum TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS fact (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    checksum TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS quarantine (
+    at INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    data TEXT NOT NULL
+  ) STRICT;
+`;
+
+/** The statements that made a database, one per line, without what a layout of the text changes. */
+function statementsOf(db: DatabaseSync): string {
+  const rows = db.prepare("SELECT type, name, tbl_name, coalesce(sql, '') AS sql FROM sqlite_schema")
+    .all() as {
+      type: string;
+      name: string;
+      tbl_name: string;
+      sql: string;
+    }[];
+  return rows.map((row) => Object.values(row).join("|").replace(/\s+/g, " ")).sort().join("\n");
+}
+
+/**
+ * Throws when the tables are not exactly those of this version. SQLite's own check reads the definitions and does not
+ * doubt them: a damaged one shows up as an error of the first write that meets it.
+ */
+export function verifySchema(db: DatabaseSync): void {
+  const reference = new DatabaseSync(":memory:");
+  reference.exec(TABLES);
+  const expected = statementsOf(reference);
+  reference.close();
+  if (statementsOf(db) !== expected) throw new Error("malformed: the definitions of the tables");
+}
+
+/**
+ * Sets up a new journal or brings an old one to {@linkcode JOURNAL_VERSION}. A newer version is refused, never opened
+ * and never deleted; so is a number that a damaged byte made look newer, since nothing can tell the two apart.
+ */
 export function prepareSchema(db: DatabaseSync, path: string): void {
   const version = Number((db.prepare("PRAGMA user_version").get() as { user_version: number }).user_version);
-  if (version > JOURNAL_VERSION) {
+  if (version > JOURNAL_VERSION || version < 0) {
     throw new RunnerError(
       "E_STATE",
       `Cannot open the journal: version ${version} is newer than this runner`,
@@ -17,38 +82,10 @@ export function prepareSchema(db: DatabaseSync, path: string): void {
       },
     );
   }
-  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;");
+  // A log of 1 MiB and not of 4: on a small disk a log that is folded in late is what fills it, and stays.
+  db.exec(
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 1048576;",
+  );
   if (version === JOURNAL_VERSION) return;
-  db.exec(`
-    BEGIN IMMEDIATE;
-    CREATE TABLE IF NOT EXISTS message (
-      key TEXT PRIMARY KEY,
-      ordinal INTEGER NOT NULL,
-      open INTEGER NOT NULL,
-      state TEXT NOT NULL,
-      data TEXT NOT NULL,
-      updated_at INTEGER NOT NULL,
-      checksum TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX IF NOT EXISTS message_open ON message (open, ordinal);
-    CREATE INDEX IF NOT EXISTS message_ended ON message (updated_at) WHERE open = 0;
-    CREATE TABLE IF NOT EXISTS command (
-      id TEXT PRIMARY KEY,
-      data TEXT NOT NULL,
-      updated_at INTEGER NOT NULL,
-      checksum TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS fact (
-      name TEXT PRIMARY KEY,
-      value TEXT NOT NULL,
-      checksum TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS quarantine (
-      at INTEGER NOT NULL,
-      origin TEXT NOT NULL,
-      data TEXT NOT NULL
-    ) STRICT;
-    PRAGMA user_version = ${JOURNAL_VERSION};
-    COMMIT;
-  `);
+  db.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${JOURNAL_VERSION}; COMMIT;`);
 }

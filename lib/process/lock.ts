@@ -1,5 +1,5 @@
 import { join } from "@std/path";
-import { ensurePrivateDir } from "../base/private_file.ts";
+import { ensurePrivateDir, storing } from "../base/private_file.ts";
 import { RunnerError } from "../base/errors.ts";
 
 /** An agent's state directory, held by this process alone. */
@@ -28,14 +28,25 @@ export function lockInstance(
     const agentId = options.agentId(slot);
     const dir = join(stateDir, agentId);
     ensurePrivateDir(dir);
-    const file = Deno.openSync(join(dir, "lock"), { read: true, write: true, create: true, mode: 0o600 });
+    const path = join(dir, "lock");
+    const file = storing(
+      path,
+      () => Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 }),
+    );
     if (!file.tryLockSync(true)) {
       holder = readPid(file) ?? holder;
       file.close();
       continue;
     }
-    file.truncateSync(0);
-    file.writeSync(new TextEncoder().encode(`${pid}\n`));
+    try {
+      storing(path, () => {
+        file.truncateSync(0);
+        file.writeSync(new TextEncoder().encode(`${pid}\n`));
+      });
+    } catch (error) {
+      file.close();
+      throw error;
+    }
     let held = true;
     return {
       agentId,

@@ -207,6 +207,7 @@ export function validateMessage(value: unknown): Decoded<Message> {
     recipients: "strings?",
     payload: "object?",
     meta: "object?",
+    generation: "id?",
     createdAt: "number",
   });
   if (problem !== null) return refuse(problem);

@@ -105,7 +105,10 @@ export type ServerFrame =
   | { type: "event"; id: string; payload: EventPayload }
   | { type: "command"; id: string; payload: CommandPayload };
 
-/** Payload of a pushed event; `id` of its frame is `evt-<seq>`. For `message.new`, `data` is the Message. */
+/**
+ * Payload of a pushed event. For `message.new`, `data` is the Message and the frame's `id` is `evt-<seq>`. For
+ * `message.dropped` (a person dropped a dead letter of this agent), `data` is `{storeId, messageId, generation}`.
+ */
 export interface EventPayload {
   seq: number;
   event: string;

@@ -41,6 +41,11 @@ export interface Message {
   readBy?: string[];
   /** Agent ids fixed when the message was sent. */
   recipients?: string[];
+  /**
+   * How often a person re-opened this recipient's dead letter; absent is 0. Set by the relay, per recipient: a
+   * number above the one an agent knows means "take it again, as a new delivery".
+   */
+  generation?: number;
   createdAt: number;
   /** Undelivered mail is dropped (and marked expired) after this time. */
   expiresAt?: number;
@@ -101,8 +106,19 @@ export interface AgentCard {
 export const STAGES = ["received", "claimed", "handed", "placed", "seen", "done", "acked"] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** Outcomes that are not stages of the straight way. */
-export type SideStage = "skipped" | "retry" | "held" | "dead" | "failed" | "expired";
+/**
+ * Outcomes that are not stages of the straight way. `reopened` and `dropped` are what a person did with a dead
+ * letter; only the relay writes them.
+ */
+export type SideStage =
+  | "skipped"
+  | "retry"
+  | "held"
+  | "dead"
+  | "failed"
+  | "expired"
+  | "reopened"
+  | "dropped";
 
 /** One line of a receipt: what happened to a message at one agent, when, and what proves it. */
 export interface StageReport {
@@ -112,6 +128,8 @@ export interface StageReport {
   at: number;
   deliveryId?: string;
   attempt?: number;
+  /** Generation of the message it is about; absent is 0. A report of an earlier one changes nothing. */
+  generation?: number;
   /** What proves it, in words, for example `item.clientId of userMessage item_3`. */
   evidence?: string;
 }
@@ -121,8 +139,25 @@ export interface Receipt {
   message: Message;
   /** Rises with every new report or reply; pass it as `after` to wait for the next one. */
   version: number;
-  recipients: { agentId: string; read: boolean; reports: StageReport[] }[];
+  /** `dead`: the agent gave it up and it waits for a person. */
+  recipients: { agentId: string; read: boolean; dead?: boolean; reports: StageReport[] }[];
   replies: Message[];
+}
+
+/** A message that an agent gave up on and that waits for a person. */
+export interface DeadLetter {
+  messageId: number;
+  agentId: string;
+  /** Generation that died; a retry of this one opens the next. */
+  generation: number;
+  /** When the relay heard of it, epoch milliseconds. */
+  at: number;
+  reason: string;
+  from: string;
+  to: string;
+  subject?: string;
+  /** The first 200 characters. */
+  excerpt: string;
 }
 
 /** States of a command, in order; the last four are terminal. */

@@ -33,12 +33,24 @@ export interface ProviderLaunch {
   /** Limits of the run, for providers that can keep them more exactly than we; null without. */
   maxTurns: number | null;
   maxCostUsd: number | null;
+  /** The agent's door to this runner. The token belongs in generated 0600 files, never in argv or environment. */
+  control: { url: string; hookToken: string };
+  /** Command line that starts this very program with a hidden verb, for hooks and monitors. */
+  self(verb: string): { command: string; args: string[] };
+  /** How messages reach an agent in a terminal; `auto` takes the best that its version has. */
+  delivery: DeliveryChannel;
 }
+
+/** Ways of delivery a person can choose. */
+export type DeliveryChannel = "auto" | "socket" | "monitor";
 
 /** One message on its way to the model. */
 export interface Delivery {
   /** UUIDv5 of storeId/agentId/messageId/attempt. */
   deliveryId: string;
+  /** Id and sender, for channels that carry a pointer to the text instead of the text. */
+  messageId: number;
+  from: string;
   /** Framed text, ready for the model. */
   text: string;
   when: DeliveryTiming;
@@ -60,8 +72,11 @@ export type FailureClass =
 
 /** What a provider tells its runner. Every event carries no incarnation: the shell adds it. */
 export type ProviderEvent =
-  /** The provider can take deliveries. `resume` is the id to continue this conversation with. */
-  | { type: "ready"; resume: string | null }
+  /**
+   * The provider can take deliveries. `resume` is the id to continue this conversation with, `channel` the way that
+   * deliveries take where there is more than one.
+   */
+  | { type: "ready"; resume: string | null; channel?: string }
   /** The conversation changed (Claude `/clear`, Codex `/new`). */
   | { type: "conversation"; resume: string }
   | { type: "activity"; activity: Activity; detail?: string }
@@ -93,6 +108,13 @@ export type ProbeResult =
   /** The record cannot be read. */
   | { state: "unknown"; reason: string };
 
+/** What a hook of the agent told the control server. Fields differ by event and version: nothing is taken for granted. */
+export interface HookEvent {
+  /** For example `UserPromptSubmit`. */
+  name: string;
+  body: Record<string, unknown>;
+}
+
 /** A running provider. */
 export interface ProviderSession {
   readonly pid: number;
@@ -112,6 +134,26 @@ export interface ProviderSession {
    * at once. Idempotent, never rejects.
    */
   shutdown(options: { graceful: boolean; timeoutMs: number }): Promise<ExitStatus>;
+  /** Takes a hook of this incarnation. Must neither throw nor wait: the agent waits for the answer. */
+  hook?(event: HookEvent): void;
+}
+
+/** One message as a monitor gets it: a line for the model that points to the text. */
+export interface MonitorNotice {
+  messageId: string;
+  /** At most 480 printable ASCII characters. */
+  line: string;
+}
+
+/** The one live monitor of the session: a helper of the agent whose output lines reach the model. */
+export interface MonitorPort {
+  /**
+   * Hands notices to the monitor; resolves once it confirmed every one, which proves no more than `handed`. Waits for
+   * a monitor to connect. Rejects when the monitor goes away first, or with the signal's reason.
+   */
+  deliver(deliveryId: string, notices: readonly MonitorNotice[], signal: AbortSignal): Promise<void>;
+  /** Calls the listener now and at every change; returns how to end that. */
+  watch(listener: (connected: boolean) => void): () => void;
 }
 
 /** What an adapter is given to work with. */
@@ -119,6 +161,7 @@ export interface ProviderPorts {
   processes: Processes;
   clock: Clock;
   log: Log;
+  monitor: MonitorPort;
   /** Called for every event, never after `exited` resolved. Must not throw. */
   emit(event: ProviderEvent): void;
 }
@@ -130,6 +173,11 @@ export interface ProviderAdapter {
   readonly window: number;
   /** The argument list of the main process, pure, for golden tests. */
   buildSpawnArgs(launch: ProviderLaunch): string[];
+  /**
+   * Checks what a person gave before anything is started, and begins with what a start needs to know (the version)
+   * beside other work. Throws RunnerError for what cannot work.
+   */
+  prepare?(launch: ProviderLaunch, clock: Clock): void;
   /**
    * Starts the provider and resolves once its process runs; `ready` follows as an event. Rejects with
    * RunnerError `E_PROVIDER_CMD` (not retried) or another error (retried with back-off). Leaves no process

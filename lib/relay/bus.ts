@@ -170,6 +170,7 @@ export function validReports(reports: unknown): StageReport[] {
     if (report.evidence !== undefined && typeof report.evidence !== "string") throw bad();
     if (report.deliveryId !== undefined && typeof report.deliveryId !== "string") throw bad();
     if (report.attempt !== undefined && !Number.isSafeInteger(report.attempt)) throw bad();
+    if (report.generation !== undefined && !isMessageId(report.generation)) throw bad();
   }
   return reports as StageReport[];
 }

@@ -28,6 +28,8 @@ export interface RelayServer {
   readonly storeId: string;
   /** Resolves when it stopped serving: by `stop`, or because a `runner relay` asked it to yield. */
   readonly finished: Promise<"stopped" | "yielded">;
+  /** Drops every client with whatever waits for it: each connects again and gets what it has not read. */
+  dropClients(): void;
   /** Closes sockets (1001), stops timers, closes the database. Idempotent, at most 2 s. */
   stop(): Promise<void>;
 }

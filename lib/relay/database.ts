@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { afterReadyInput } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { prepareRelaySchema } from "./schema.ts";
 
@@ -18,7 +19,7 @@ export class RelayDatabase {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #jobs: Job[] = [];
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #flushing = false;
   #closed = false;
   readonly storeId: string;
   /** Key of the agent-bound tokens; never leaves the database. */
@@ -57,14 +58,15 @@ export class RelayDatabase {
     if (this.#closed) return Promise.reject(new RunnerError("E_STATE_WRITE", "the relay is stopping"));
     return new Promise<T>((resolve, reject) => {
       this.#jobs.push({ work, resolve: resolve as (value: unknown) => void, reject });
-      // A macrotask: frames that arrived together are read in tasks of their own and join the same commit.
-      this.#timer ??= setTimeout(() => this.#flush(), 0);
+      if (this.#flushing) return;
+      this.#flushing = true;
+      // Frames that arrived together are read in tasks of their own and join the same commit.
+      afterReadyInput(() => this.#flush());
     });
   }
 
   #flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#flushing = false;
     const jobs = this.#jobs;
     this.#jobs = [];
     if (jobs.length === 0) return;

@@ -1,7 +1,7 @@
 import type { RelayService } from "./service.ts";
 
-/** Events that may wait for a reader; a slower one is cut off and may come again. */
-const BUFFERED = 1_000;
+/** Bytes that may wait for a reader; a slower one is cut off and may come again. */
+const BUFFERED = 4 * 1024 * 1024;
 const PING_MS = 20_000;
 
 /** Answers with everything that happens at the relay, as server-sent events, until the reader leaves. */
@@ -34,7 +34,7 @@ export function eventStream(service: RelayService): Response {
     cancel() {
       stop();
     },
-  }, new CountQueuingStrategy({ highWaterMark: BUFFERED }));
+  }, new ByteLengthQueuingStrategy({ highWaterMark: BUFFERED }));
   return new Response(body, {
     headers: { "content-type": "text/event-stream", "cache-control": "no-store" },
   });

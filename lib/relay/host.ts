@@ -13,6 +13,8 @@ export interface RelayHost {
    * calls while one is under way join it. Throws `E_RELAY_AUTH` when the address belongs to somebody else.
    */
   ensure(): Promise<void>;
+  /** Drops the clients of a relay served here, when memory is short. */
+  dropClients(): void;
   /** Stops serving, if it does. Idempotent. */
   stop(): Promise<void>;
 }
@@ -70,6 +72,7 @@ export function createRelayHost(options: HostOptions): RelayHost {
       looking ??= look().finally(() => looking = null);
       return looking;
     },
+    dropClients: () => server?.dropClients(),
     async stop() {
       stopped = true;
       await looking?.catch((error) => log.debug("relay host", { error: messageOf(error) }));

@@ -1,9 +1,11 @@
 import type { Clock } from "../base/clock.ts";
 import { BUS_CLOSE } from "../protocol/frames.ts";
 import type { BusRole, Command, Message } from "../protocol/message.ts";
+import type { DeadLetterKey } from "./dead_letters.ts";
 
-/** Pushes a connection may owe an ack for. */
+/** Pushes a connection may owe an ack for, and their bytes. */
 const IN_FLIGHT = 256;
+const IN_FLIGHT_BYTES = 2 * 1024 * 1024;
 /** A push that was not acked is sent again after this time. */
 const RESEND_MS = 30_000;
 /** A client that sends nothing, not even heartbeats, for so long is gone. */
@@ -20,6 +22,8 @@ export interface Connection {
   readonly role: BusRole;
   /** Pushed frames that were not acked, by frame id. */
   readonly unacked: Map<string, { text: string; at: number }>;
+  /** Their length. */
+  unackedBytes: number;
   /** Highest message id pushed on this connection. */
   cursor: number;
   heardAt: number;
@@ -50,7 +54,13 @@ export class Hub {
   /** Takes a registered socket in; an older one of the same agent is closed as replaced. */
   attach(info: Pick<Connection, "socket" | "agentId" | "componentId" | "instanceId" | "role">): Connection {
     const older = this.#byAgent.get(info.agentId);
-    const connection: Connection = { ...info, unacked: new Map(), cursor: 0, heardAt: this.#clock.mono() };
+    const connection: Connection = {
+      ...info,
+      unacked: new Map(),
+      unackedBytes: 0,
+      cursor: 0,
+      heardAt: this.#clock.mono(),
+    };
     this.#byAgent.set(info.agentId, connection);
     if (older !== undefined && older.socket !== info.socket) {
       older.socket.close(BUS_CLOSE.replaced, "another instance registered");
@@ -70,8 +80,9 @@ export class Hub {
     const connection = this.#byAgent.get(agentId);
     if (connection === undefined) return;
     const room = IN_FLIGHT - connection.unacked.size;
-    if (room <= 0) return;
+    if (room <= 0 || connection.unackedBytes >= IN_FLIGHT_BYTES) return;
     for (const message of this.#unread(agentId, connection.cursor, room)) {
+      if (connection.unackedBytes >= IN_FLIGHT_BYTES) return;
       connection.cursor = Math.max(connection.cursor, message.id);
       this.#pushMessage(connection, message);
     }
@@ -89,6 +100,19 @@ export class Hub {
       type: "event",
       id,
       payload: { seq: message.id, event: "message.new", data: message },
+    });
+  }
+
+  /** Tells an agent that a person dropped a dead letter of it. One that is away finds out when it comes. */
+  pushDropped({ agentId, messageId, generation }: DeadLetterKey, storeId: string): void {
+    const connection = this.#byAgent.get(agentId);
+    if (connection === undefined) return;
+    const id = `drop-${messageId}-${generation}`;
+    const data = { storeId, messageId, generation };
+    this.#push(connection, id, {
+      type: "event",
+      id,
+      payload: { seq: messageId, event: "message.dropped", data },
     });
   }
 
@@ -114,6 +138,7 @@ export class Hub {
 
   #push(connection: Connection, id: string, frame: object): void {
     const text = JSON.stringify(frame);
+    connection.unackedBytes += text.length - (connection.unacked.get(id)?.text.length ?? 0);
     connection.unacked.set(id, { text, at: this.#clock.mono() });
     this.send(connection.socket, text);
   }
@@ -125,7 +150,11 @@ export class Hub {
 
   /** A push arrived; there is room for the next. */
   acked(connection: Connection, frameId: string): void {
-    if (connection.unacked.delete(frameId)) this.pump(connection.agentId);
+    const push = connection.unacked.get(frameId);
+    if (push === undefined) return;
+    connection.unacked.delete(frameId);
+    connection.unackedBytes -= push.text.length;
+    this.pump(connection.agentId);
   }
 
   /** Sends a frame unless the peer has stopped reading; such a peer is dropped. */
@@ -148,6 +177,13 @@ export class Hub {
         push.at = now;
         this.send(connection.socket, push.text);
       }
+    }
+  }
+
+  /** Drops every client; each comes again. */
+  dropAll(): void {
+    for (const { socket } of this.#byAgent.values()) {
+      socket.close(BUS_CLOSE.tooSlow, "the relay is short of memory");
     }
   }
 

@@ -1,19 +1,11 @@
 import { RunnerError } from "../base/errors.ts";
 import { parseTarget } from "../protocol/ids.ts";
-import type {
-  ClaimGrant,
-  Message,
-  Receipt,
-  SendInput,
-  SendResult,
-  StageReport,
-} from "../protocol/message.ts";
+import type { ClaimGrant, Message, SendInput, SendResult } from "../protocol/message.ts";
 import type { AgentDirectory } from "./agents.ts";
 import type { RelayDatabase } from "./database.ts";
 
 /** Undelivered mail is kept for so long. */
-const KEEP_MS = 7 * 86_400_000;
-const SIDE_STAGE_LIMIT = 400;
+export const KEEP_MS = 7 * 86_400_000;
 /** Bytes of bodies in one page of unread messages. */
 const PAGE_BYTES = 2 * 1024 * 1024;
 
@@ -114,7 +106,7 @@ export class MessageStore {
       recipients.length === 0 && !intoThread ? 1 : 0,
     );
     for (const agentId of recipients) this.#addRecipient(id, agentId);
-    if (parent !== undefined) this.#touch(parent.id);
+    if (parent !== undefined) this.touch(parent.id);
     return { message: this.#need(id), duplicate: false, recipients };
   }
 
@@ -149,7 +141,7 @@ export class MessageStore {
     const live = row.claimed_by !== null && (row.claim_expires_at ?? 0) > now;
     // The same agent with a new instance takes its own claim over: registration has fenced the old instance.
     const holder = row.claimed_by === by.agentId;
-    if (mine.closed === 1 || (live && !holder) || (renewal && row.claimed_by !== null && !holder)) {
+    if (mine.closed !== 0 || (live && !holder) || (renewal && row.claimed_by !== null && !holder)) {
       throw new RunnerError("E_CONFLICT", `message ${id} is held by ${row.claimed_by ?? "another agent"}`);
     }
     this.#db.run(
@@ -207,7 +199,7 @@ export class MessageStore {
       agentId,
     );
     if (mine === undefined) throw new RunnerError("E_FORBIDDEN", `message ${id} is not for ${agentId}`);
-    if (mine.closed === 1) return;
+    if (mine.closed !== 0) return;
     if (row.claimable === 1) {
       const live = row.claimed_by !== null && (row.claim_expires_at ?? 0) > now;
       if (live && row.claimed_by !== agentId) {
@@ -222,11 +214,11 @@ export class MessageStore {
       id,
       agentId,
     );
-    this.#touch(id);
+    this.touch(id);
   }
 
-  /** Closes mail that nobody took in time; returns the ids. */
-  expireMessages(now: number): number[] {
+  /** Closes mail that nobody took in time; returns whose it was. */
+  expireMessages(now: number): { messageId: number; agentId: string }[] {
     const expired = this.#db.all<{ id: number; agent_id: string }>(
       `SELECT m.id, r.agent_id FROM message m JOIN recipient r ON r.message_id = m.id
        WHERE m.expires_at <= ? AND r.closed = 0 LIMIT 1000`,
@@ -234,29 +226,13 @@ export class MessageStore {
     );
     for (const { id, agent_id } of expired) {
       this.#db.run("UPDATE recipient SET closed = 1 WHERE message_id = ? AND agent_id = ?", id, agent_id);
-      this.report({ messageId: id, agentId: agent_id, stage: "expired", at: now });
     }
     this.#db.run("UPDATE message SET pending = 0 WHERE pending = 1 AND expires_at <= ?", now);
-    return expired.map(({ id }) => id);
+    return expired.map(({ id, agent_id }) => ({ messageId: id, agentId: agent_id }));
   }
 
-  /** Adds a line to a receipt. Reports about messages that are not here are dropped. */
-  report(report: StageReport): void {
-    if (!this.exists(report.messageId)) return;
-    this.#db.run(
-      "INSERT INTO report (message_id, agent_id, stage, at, delivery_id, attempt, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)",
-      report.messageId,
-      report.agentId,
-      report.stage,
-      report.at,
-      report.deliveryId ?? null,
-      report.attempt ?? null,
-      report.evidence?.slice(0, SIDE_STAGE_LIMIT) ?? null,
-    );
-    this.#touch(report.messageId);
-  }
-
-  #touch(id: number): void {
+  /** A message's receipt changed: whoever waits for it gets a new version. */
+  touch(id: number): void {
     this.#db.run("UPDATE message SET version = version + 1 WHERE id = ?", id);
   }
 
@@ -269,6 +245,17 @@ export class MessageStore {
   one(id: number): Message | undefined {
     const row = this.#row(id);
     return row === undefined ? undefined : this.#message(row);
+  }
+
+  /** A message as one recipient gets it, undefined when it need not get it (any more). */
+  offer(id: number, agentId: string): Message | undefined {
+    const row = this.#db.get<MessageRow & { generation: number }>(
+      `SELECT m.*, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
+       WHERE r.message_id = ? AND r.agent_id = ? AND r.closed = 0`,
+      id,
+      agentId,
+    );
+    return row === undefined ? undefined : this.#message(row, row.generation);
   }
 
   /** Agent ids the message was stored for. */
@@ -292,8 +279,8 @@ export class MessageStore {
    * one. Work that another agent holds is left out.
    */
   unread(agentId: string, sinceId: number, limit: number, now: number): Message[] {
-    const rows = this.#db.all<MessageRow>(
-      `SELECT m.* FROM recipient r JOIN message m ON m.id = r.message_id
+    const rows = this.#db.all<MessageRow & { generation: number }>(
+      `SELECT m.*, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
        WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
          AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ? OR m.claim_expires_at <= ?)
        ORDER BY r.message_id LIMIT ?`,
@@ -308,7 +295,7 @@ export class MessageStore {
     for (const row of rows) {
       bytes += row.body.length;
       if (page.length > 0 && bytes > PAGE_BYTES) break;
-      page.push(this.#message(row));
+      page.push(this.#message(row, row.generation));
     }
     return page;
   }
@@ -330,43 +317,15 @@ export class MessageStore {
     ).map((each) => this.#message(each));
   }
 
-  /** What happened to a message, or undefined when it is not here. */
-  receipt(id: number): Receipt | undefined {
-    const row = this.#row(id);
-    if (row === undefined) return undefined;
-    const reports = this.#db.all<
-      {
-        agent_id: string;
-        stage: string;
-        at: number;
-        delivery_id: string | null;
-        attempt: number | null;
-        evidence: string | null;
-      }
-    >("SELECT * FROM report WHERE message_id = ? ORDER BY id LIMIT 2000", id);
-    const recipients = this.#db.all<{ agent_id: string; read_at: number | null }>(
-      "SELECT agent_id, read_at FROM recipient WHERE message_id = ? ORDER BY agent_id",
-      id,
-    );
-    return {
-      message: this.#message(row),
-      version: row.version,
-      recipients: recipients.map(({ agent_id, read_at }) => ({
-        agentId: agent_id,
-        read: read_at !== null,
-        reports: reports.filter((each) => each.agent_id === agent_id).map((each) => ({
-          messageId: id,
-          agentId: agent_id,
-          stage: each.stage as StageReport["stage"],
-          at: each.at,
-          ...(each.delivery_id === null ? {} : { deliveryId: each.delivery_id }),
-          ...(each.attempt === null ? {} : { attempt: each.attempt }),
-          ...(each.evidence === null ? {} : { evidence: each.evidence }),
-        })),
-      })),
-      replies: this.#db.all<MessageRow>("SELECT * FROM message WHERE reply_to = ? ORDER BY id LIMIT 100", id)
-        .map((each) => this.#message(each)),
-    };
+  /** The answers to a message, oldest first. */
+  replies(id: number): Message[] {
+    return this.#db.all<MessageRow>("SELECT * FROM message WHERE reply_to = ? ORDER BY id LIMIT 100", id)
+      .map((each) => this.#message(each));
+  }
+
+  /** Version of a message's receipt, undefined when it is not here. */
+  version(id: number): number | undefined {
+    return this.#row(id)?.version;
   }
 
   #row(id: number): MessageRow | undefined {
@@ -379,7 +338,7 @@ export class MessageStore {
     return this.#message(row);
   }
 
-  #message(row: MessageRow): Message {
+  #message(row: MessageRow, generation = 0): Message {
     const readBy = this.#db.all<{ agent_id: string }>(
       "SELECT agent_id FROM recipient WHERE message_id = ? AND read_at IS NOT NULL",
       row.id,
@@ -403,6 +362,7 @@ export class MessageStore {
       ...optional("claimedAt", row.claimed_at),
       ...optional("claimExpiresAt", row.claim_expires_at),
       ...(row.reply_expected === 1 ? { replyExpected: true } : {}),
+      ...(generation === 0 ? {} : { generation }),
       ...optional("when", row.timing),
       ...optional("payload", json(row.payload)),
       ...optional("meta", json(row.meta)),

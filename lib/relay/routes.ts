@@ -1,5 +1,5 @@
 import { RunnerError } from "../base/errors.ts";
-import { validateSendInput } from "../protocol/codec.ts";
+import { isMessageId, validateSendInput } from "../protocol/codec.ts";
 import type { RegisterPayload, StatusPayload } from "../protocol/frames.ts";
 import { IDENTIFIER } from "../protocol/ids.ts";
 import type { AgentStatus, BusRole, CommandStatus, RelayHealth } from "../protocol/message.ts";
@@ -127,6 +127,25 @@ const ROUTES: readonly Route[] = [
     const { agentId } = await claimant(call);
     if (!call.service.messages.exists(id)) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
     await call.service.read([id], agentId);
+    return json({ ok: true });
+  }),
+  route(GET, "/dead", ({ query, service, caller }) => {
+    const agent = query.get("agent");
+    if (agent === null) mustBeOperator(caller);
+    else mustBe(caller, agent);
+    const limit = queryInt(query, "limit", { min: 1, max: 1_000, default: 1_000 });
+    return json({ storeId: service.storeId, letters: service.dead.list(agent, limit) });
+  }),
+  route(POST, "/dead/(retry|drop)", async ({ params, request, service, caller }) => {
+    // What one agent gave up is for a person to judge, not for another agent or for itself.
+    mustBeOperator(caller);
+    const body = await readObject(request);
+    const { messageId, generation } = body;
+    if (!isMessageId(messageId) || !isMessageId(generation)) {
+      throw new RunnerError("E_BAD_REQUEST", "missing or ill-typed field `messageId` or `generation`");
+    }
+    const key = { messageId, generation, agentId: text(body, "agentId") };
+    await (params[0] === "retry" ? service.retryDead(key) : service.dropDead(key));
     return json({ ok: true });
   }),
   route(POST, "/receipts", async ({ request, service, caller }) => {

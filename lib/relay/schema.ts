@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { RunnerError } from "../base/errors.ts";
 
 /** Version of the relay's schema. A newer one is never opened. */
-export const RELAY_SCHEMA = 1;
+export const RELAY_SCHEMA = 2;
 
 const TABLES = `
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -27,15 +27,18 @@ CREATE TABLE recipient (
   message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
   agent_id TEXT NOT NULL,
   read_at INTEGER,
-  -- 1 when it need not be delivered any more: read, done by another agent, or expired.
+  -- 0 open; 1 ended: read, done by another agent, expired or dropped; 2 a dead letter.
   closed INTEGER NOT NULL DEFAULT 0,
+  -- How often the dead letter was opened again.
+  generation INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (message_id, agent_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX recipient_unread ON recipient (agent_id, message_id) WHERE closed = 0;
+CREATE INDEX recipient_dead ON recipient (message_id, agent_id) WHERE closed = 2;
 CREATE TABLE report (
   id INTEGER PRIMARY KEY, message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
   agent_id TEXT NOT NULL, stage TEXT NOT NULL, at INTEGER NOT NULL,
-  delivery_id TEXT, attempt INTEGER, evidence TEXT
+  delivery_id TEXT, attempt INTEGER, evidence TEXT, generation INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX report_message ON report (message_id, id);
 CREATE TABLE agent (
@@ -52,8 +55,19 @@ CREATE TABLE command (
   status TEXT NOT NULL, result TEXT, error TEXT, correlation_id TEXT,
   created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, expires_at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX command_ended ON command (updated_at) WHERE status NOT IN ('pending', 'accepted', 'running');
 CREATE INDEX command_open ON command (target) WHERE status IN ('pending', 'accepted', 'running');
 `;
+
+/** What each version needs to become the next one. */
+const UPGRADES: Readonly<Record<number, string>> = {
+  1: `
+ALTER TABLE recipient ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE report ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recipient_dead ON recipient (message_id, agent_id) WHERE closed = 2;
+CREATE INDEX command_ended ON command (updated_at) WHERE status NOT IN ('pending', 'accepted', 'running');
+`,
+};
 
 /**
  * Brings a database to {@linkcode RELAY_SCHEMA}. Throws `E_STATE` for a newer one, which is left untouched: the
@@ -72,5 +86,7 @@ export function prepareRelaySchema(db: DatabaseSync, path: string): void {
     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
   );
   if (version === RELAY_SCHEMA) return;
-  db.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${RELAY_SCHEMA}; COMMIT`);
+  let work = version === 0 ? TABLES : "";
+  for (let from = version; from > 0 && from < RELAY_SCHEMA; from++) work += UPGRADES[from] ?? "";
+  db.exec(`BEGIN IMMEDIATE; ${work} PRAGMA user_version = ${RELAY_SCHEMA}; COMMIT`);
 }

@@ -149,6 +149,7 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
     port,
     storeId: service.storeId,
     finished: finished.promise,
+    dropClients: () => service.dropClients(),
     stop,
   };
 }

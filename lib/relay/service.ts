@@ -15,8 +15,10 @@ import { AgentDirectory } from "./agents.ts";
 import { RelayAuth } from "./auth.ts";
 import { type CommandInput, CommandStore } from "./commands.ts";
 import { RelayDatabase } from "./database.ts";
+import { type DeadLetterKey, DeadLetters } from "./dead_letters.ts";
 import { type Connection, Hub } from "./hub.ts";
 import { type Claimant, MessageStore } from "./messages.ts";
+import { ReceiptStore } from "./receipts.ts";
 
 const SWEEP_MS = 1_000;
 const HEARTBEAT_MS = 15_000;
@@ -36,6 +38,8 @@ export class RelayService {
   readonly #db: RelayDatabase;
   readonly agents: AgentDirectory;
   readonly messages: MessageStore;
+  readonly receipts: ReceiptStore;
+  readonly dead: DeadLetters;
   readonly commands: CommandStore;
   readonly hub: Hub;
   readonly auth: RelayAuth;
@@ -51,6 +55,8 @@ export class RelayService {
     this.#db = new RelayDatabase(options.dbPath);
     this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
     this.messages = new MessageStore(this.#db, this.agents, options.leaseMs);
+    this.receipts = new ReceiptStore(this.#db, this.messages);
+    this.dead = new DeadLetters(this.#db, this.messages, this.receipts);
     this.commands = new CommandStore(this.#db);
     this.hub = new Hub(
       this.#clock,
@@ -148,9 +154,26 @@ export class RelayService {
   }
 
   async report(reports: StageReport[]): Promise<void> {
-    await this.#db.write(() => reports.forEach((report) => this.messages.report(report)));
+    await this.#db.write(() => reports.forEach((report) => this.receipts.report(report)));
     for (const id of new Set(reports.map((report) => report.messageId))) this.#wake(`message/${id}`);
     this.#tell("receipt", { reports });
+  }
+
+  /** Opens a dead letter again; its agent gets it at once when it is connected, else when it comes. */
+  async retryDead(key: DeadLetterKey): Promise<void> {
+    if (!await this.#db.write(() => this.dead.retry(key, this.now))) return;
+    const message = this.messages.offer(key.messageId, key.agentId);
+    if (message !== undefined) this.hub.offerAgain(key.agentId, message);
+    this.#wake(`message/${key.messageId}`);
+    this.#tell("message.reopened", key);
+  }
+
+  /** Ends a dead letter; its agent and whoever waits on the receipt hear of it. */
+  async dropDead(key: DeadLetterKey): Promise<void> {
+    if (!await this.#db.write(() => this.dead.drop(key, this.now))) return;
+    this.hub.pushDropped(key, this.storeId);
+    this.#wake(`message/${key.messageId}`);
+    this.#tell("message.dropped", key);
   }
 
   async status(agentId: string, payload: StatusPayload): Promise<void> {
@@ -192,10 +215,10 @@ export class RelayService {
 
   /** The receipt, once its version is above `after` or `waitMs` has passed. */
   async receipt(id: number, after: number, waitMs: number): Promise<Receipt | undefined> {
-    const now = this.messages.receipt(id);
+    const now = this.receipts.receipt(id);
     if (now === undefined || now.version > after || waitMs <= 0 || this.#stopped) return now;
     await this.#change(`message/${id}`, waitMs);
-    return this.#stopped ? now : this.messages.receipt(id);
+    return this.#stopped ? now : this.receipts.receipt(id);
   }
 
   /** The command, once it has ended or `waitMs` has passed. */
@@ -242,10 +265,9 @@ export class RelayService {
   }
 
   #offerAgain(id: number, except?: string): void {
-    const message = this.messages.one(id);
-    if (message === undefined) return;
     for (const agentId of this.messages.waiting(id)) {
-      if (agentId !== except) this.hub.offerAgain(agentId, message);
+      const message = agentId === except ? undefined : this.messages.offer(id, agentId);
+      if (message !== undefined) this.hub.offerAgain(agentId, message);
     }
   }
 
@@ -253,7 +275,7 @@ export class RelayService {
     this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
     this.hub.sweep();
     void this.#db.write(() => ({
-      mail: this.messages.expireMessages(this.now),
+      mail: this.#expireMail(),
       commands: this.commands.expire(this.now),
       claims: this.messages.expireClaims(this.now),
     })).then(({ mail, commands, claims }) => {
@@ -262,6 +284,19 @@ export class RelayService {
       for (const id of claims) this.#offerAgain(id);
     })
       .catch((error) => this.#log.warn("the relay's sweep failed", { error: messageOf(error) }));
+  }
+
+  #expireMail(): number[] {
+    return this.messages.expireMessages(this.now).map(({ messageId, agentId }) => {
+      this.receipts.report({ messageId, agentId, stage: "expired", at: this.now });
+      return messageId;
+    });
+  }
+
+  /** Drops every client when memory is short; nothing is lost, since what is unread is in the database. */
+  dropClients(): void {
+    this.#tell("relay.stopping", {});
+    this.hub.dropAll();
   }
 
   /** Ends everything: waiting callers are answered, sockets closed, the database is closed last. Idempotent. */

@@ -23,7 +23,9 @@ export const noBus: RelayBus = {
 };
 
 /** The HTTP side of a run without a relay. */
-export const noHttp: Pick<RelayHttp, "listUnread" | "deleteAgent"> = {
+export const noHttp: Pick<RelayHttp, "listUnread" | "listDead" | "getMessage" | "deleteAgent"> = {
   listUnread: () => Promise.resolve(NO_RELAY),
+  listDead: () => Promise.resolve(NO_RELAY),
+  getMessage: () => Promise.resolve(NO_RELAY),
   deleteAgent: () => Promise.resolve(NO_RELAY),
 };

@@ -3,7 +3,7 @@ import type { Log } from "../base/log.ts";
 import type { Journal } from "../inbox/contract.ts";
 import type { Processes } from "../process/contract.ts";
 import type { Message, StageReport } from "../protocol/message.ts";
-import type { ProviderAdapter, ProviderLaunch } from "../providers/contract.ts";
+import type { MonitorPort, ProviderAdapter, ProviderLaunch } from "../providers/contract.ts";
 import type { RelayBus, RelayHttp } from "../sdk/contract.ts";
 import type { RunReport } from "./core/goal.ts";
 import type { ExitOutcome, TurnResult } from "./core/types.ts";
@@ -13,12 +13,16 @@ export interface RunnerPorts {
   clock: Clock;
   /** In [0, 1). */
   random(): number;
+  /** Calls back once the input that is ready now was taken in, so that a burst of it shares one commit. */
+  afterReadyInput(callback: () => void): void;
   log: Log;
   bus: RelayBus;
-  http: Pick<RelayHttp, "listUnread" | "deleteAgent">;
+  http: Pick<RelayHttp, "listUnread" | "listDead" | "getMessage" | "deleteAgent">;
   journal: Journal;
   adapter: ProviderAdapter;
   processes: Processes;
+  /** The monitor inside the agent, for providers that need one. */
+  monitor: MonitorPort;
   /** Returns how to start the next incarnation. */
   launch(incarnation: number, resume: string | null): ProviderLaunch;
   /** Returns the framed text that the model gets (S-10). */

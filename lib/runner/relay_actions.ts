@@ -1,5 +1,5 @@
 import { withDeadline } from "../base/clock.ts";
-import { messageOf } from "../base/errors.ts";
+import { keyOf } from "../inbox/core/row.ts";
 import type { CallFailure } from "../sdk/contract.ts";
 import type { CoreConfig, Effect, Event, ExitOutcome } from "./core/types.ts";
 import type { Outbox } from "./outbox.ts";
@@ -7,17 +7,14 @@ import type { RunnerPorts } from "./ports.ts";
 
 /** Longest time the goodbye to the relay may take in all. */
 const GOODBYE_MS = 2_000;
-/** The same for a hard end, all of which has 2 s. */
-const HARD_GOODBYE_MS = 500;
-/** A peer that does not close its side is left. */
-const CLOSE_MS = 300;
 const PAGE = 200;
+const DEAD_PAGE = 1_000;
 /** A reply beyond this is cut; the relay refuses bodies over 1 MiB. */
 const REPLY_LIMIT = 500_000;
 
 type RelayEffect = Extract<
   Effect,
-  { type: "claim" | "renew" | "release" | "reply" | "resync" | "reoffered" }
+  { type: "claim" | "renew" | "release" | "reply" | "resync" | "fetch" | "reoffered" }
 >;
 
 /** Performs the effects that ask something of the relay and turns the answers into events. */
@@ -25,13 +22,16 @@ export class RelayActions {
   readonly #config: CoreConfig;
   readonly #ports: RunnerPorts;
   readonly #post: (event: Event) => void;
+  /** True when the queue takes no more, as of the events posted so far. */
+  readonly #full: () => boolean;
   #acking: Promise<unknown> = Promise.resolve();
   #resyncing = false;
 
-  constructor(config: CoreConfig, ports: RunnerPorts, post: (event: Event) => void) {
+  constructor(config: CoreConfig, ports: RunnerPorts, post: (event: Event) => void, full: () => boolean) {
     this.#config = config;
     this.#ports = ports;
     this.#post = post;
+    this.#full = full;
   }
 
   /** Resolves when the markRead calls under way have been answered. */
@@ -90,6 +90,8 @@ export class RelayActions {
         return await this.#reply(effect);
       case "resync":
         return await this.#resync();
+      case "fetch":
+        return await this.#fetch(effect.key, effect.messageId);
       case "reoffered": {
         const row = this.#ports.journal.find(effect.key);
         if (row?.acked) await bus.markRead([effect.messageId]);
@@ -117,29 +119,65 @@ export class RelayActions {
 
   /** Fetches every unread message; what is known already costs nothing. */
   async #resync(): Promise<void> {
+    // One that is under way answers for both.
     if (this.#resyncing) return;
     this.#resyncing = true;
+    let complete = false;
     try {
-      let sinceId = 0;
-      for (;;) {
-        const page = await this.#ports.http.listUnread(this.#config.agentId, { sinceId, limit: PAGE });
-        if (!page.ok) {
-          this.#logFailure(page);
-          return this.#post({ type: "resync.failed" });
-        }
-        for (const message of page.value) {
-          this.#post({ type: "offered", message });
-          sinceId = Math.max(sinceId, message.id);
-        }
-        if (page.value.length < PAGE) return;
-      }
+      complete = await this.#pages();
+      if (complete) await this.#listDead();
     } finally {
       this.#resyncing = false;
+      this.#post({ type: "resynced", complete });
     }
   }
 
+  /** Offers pages of unread mail until they end (true), the queue is full or the relay does not answer. */
+  async #pages(): Promise<boolean> {
+    let sinceId = 0;
+    for (;;) {
+      const page = await this.#ports.http.listUnread(this.#config.agentId, { sinceId, limit: PAGE });
+      if (!page.ok) {
+        this.#logFailure(page);
+        return false;
+      }
+      for (const message of page.value) {
+        this.#post({ type: "offered", message, paged: true });
+        sinceId = Math.max(sinceId, message.id);
+      }
+      // A page may be short of its limit because its texts are long: only an empty one is the end.
+      if (page.value.length === 0) return true;
+      // By then what was posted has been stepped.
+      await new Promise<void>((resolve) => this.#ports.afterReadyInput(resolve));
+      if (this.#full()) return false;
+    }
+  }
+
+  /** Learns which dead letters the relay still knows; the others were dropped by a person. */
+  async #listDead(): Promise<void> {
+    const { http } = this.#ports;
+    const listed = await http.listDead({ agentId: this.#config.agentId, limit: DEAD_PAGE });
+    if (!listed.ok) return this.#ports.log.debug("cannot list dead letters", { reason: listed.message });
+    const { letters, storeId } = listed.value;
+    const through = letters.length < DEAD_PAGE ? Number.MAX_SAFE_INTEGER : letters.at(-1)!.messageId;
+    this.#post({ type: "dead.listed", storeId, letters, through });
+  }
+
+  async #fetch(key: string, messageId: number): Promise<void> {
+    const result = await this.#ports.http.getMessage(messageId);
+    if (result.ok) {
+      // A relay that began anew has another message under this number.
+      const ours = keyOf(result.value.storeId, result.value.id) === key;
+      return this.#post({ type: "fetched", key, message: ours ? result.value : null });
+    }
+    if (result.kind === "rejected" && (result.status === 404 || result.status === 410)) {
+      return this.#post({ type: "fetched", key, message: null });
+    }
+    this.#post({ type: "fetch.failed", key, reason: result.message });
+  }
+
   #logFailure(failure: CallFailure): void {
-    this.#ports.log.warn("cannot fetch unread messages, trying again", {
+    this.#ports.log.warn("cannot fetch unread messages, waiting for the relay to push them", {
       reason: failure.message,
     });
   }
@@ -152,7 +190,7 @@ export async function finish(
   outbox: Outbox,
   relay: RelayActions,
 ): Promise<void> {
-  const { bus, http, clock, journal, log } = ports;
+  const { bus, http, clock, journal } = ports;
   const goodbye = async () => {
     if (bus.transportState.state !== "registered") return;
     await relay.settled;
@@ -162,22 +200,11 @@ export async function finish(
     if (outcome.deregister && agentId !== null) await http.deleteAgent(agentId);
     if (outcome.cause.kind === "command") {
       const { commandId, action } = outcome.cause;
-      const note = (phase: "ended" | "told") => {
-        try {
-          journal.write({ rows: [], commands: [{ commandId, type: action, phase, at: clock.wall() }] });
-        } catch (error) {
-          log.warn("the end of a command cannot be written", { commandId, error: messageOf(error) });
-        }
-      };
-      note("ended");
+      journal.write({ rows: [], commands: [{ commandId, type: action, phase: "ended", at: clock.wall() }] });
       outbox.update({ commandId, status: "succeeded", result: { action, agentId } });
       await outbox.flush();
-      // Otherwise the next run answers.
-      if (outbox.empty) note("told");
     }
   };
-  const { cause } = outcome;
-  const hard = cause.kind === "signal" || (cause.kind === "command" && cause.action === "agent.kill");
-  await withDeadline(clock, hard ? HARD_GOODBYE_MS : GOODBYE_MS, goodbye().catch(() => {}));
-  await withDeadline(clock, CLOSE_MS, bus.close());
+  await withDeadline(clock, GOODBYE_MS, goodbye().catch(() => {}));
+  await bus.close();
 }

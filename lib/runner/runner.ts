@@ -1,7 +1,7 @@
 import { messageOf } from "../base/errors.ts";
-import { LOCAL_STORE } from "../inbox/core/row.ts";
 import type { CommandPayload } from "../protocol/frames.ts";
 import type { Message } from "../protocol/message.ts";
+import type { HookEvent } from "../providers/contract.ts";
 import type { TransportState } from "../sdk/contract.ts";
 import { nextDue } from "./core/due.ts";
 import { reportOf } from "./core/goal.ts";
@@ -46,8 +46,6 @@ export class Runner {
   #flushing = false;
   #cancelTick: (() => void) | null = null;
   #tickAt = Infinity;
-  /** Monotonic time of the last step. */
-  #stepped = -Infinity;
   #over = false;
 
   constructor(config: CoreConfig, ports: RunnerPorts) {
@@ -56,13 +54,10 @@ export class Runner {
     for (const what of snapshot.quarantined) ports.log.warn("damaged state was put aside", { what });
     this.#state = initialState(config, snapshot);
     const post = (event: Event) => this.post(event);
-    this.#outbox = new Outbox(
-      ports,
-      (commandId) => this.post({ type: "command.told", commandId }),
-    );
-    this.#writer = new JournalWriter(ports, post);
+    this.#outbox = new Outbox(ports.bus, ports.log);
+    this.#writer = new JournalWriter(ports, post, (effects) => this.#perform(effects));
     this.#provider = new ProviderHost(ports, post);
-    this.#relay = new RelayActions(config, ports, post);
+    this.#relay = new RelayActions(config, ports, post, () => this.#state.rows.size >= config.maxQueue);
   }
 
   /** Resolves when the run is over: provider gone, relay told, bus closed. Never rejects. */
@@ -75,20 +70,20 @@ export class Runner {
     this.post({ type: "start" });
   }
 
-  /** Gives the core an event; it is stepped before the next macrotask. Ignored after the end. */
+  /** Gives the core an event; it is stepped once the input that is ready now was taken in. Ignored after the end. */
   post(event: Event): void {
     if (this.#over) return;
     this.#queue.push(event);
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(() => this.#flush());
+    this.#ports.afterReadyInput(() => this.#flush());
   }
 
   /** Handler for the bus client's `state` event. */
   onTransport(transport: TransportState): void {
     switch (transport.state) {
       case "registered":
-        this.post({ type: "bus.up", storeId: transport.registered.storeId });
+        this.post({ type: "bus.up" });
         this.#background(this.#outbox.flush());
         return;
       case "waiting":
@@ -110,9 +105,19 @@ export class Runner {
     this.post({ type: "offered", message });
   }
 
+  /** Handler for dead letters that a person dropped. */
+  onDropped(letter: { storeId: string; messageId: number; generation: number }): void {
+    this.post({ type: "dropped", ...letter });
+  }
+
   /** Handler for pushed commands. */
   onCommand(command: CommandPayload): void {
     this.post({ type: "command", command });
+  }
+
+  /** Handler for the agent's hooks; `incarnation` null when the hook does not know it. */
+  onHook(event: HookEvent, incarnation: number | null): void {
+    if (!this.#over) this.#provider.hook(event, incarnation);
   }
 
   /** Returns what is going on, for the control server. */
@@ -129,7 +134,7 @@ export class Runner {
       status: statusOf(this.#state),
       queued: this.#state.rows.size,
       inFlight: this.#state.flight.size,
-      dead: this.#state.dead,
+      dead: this.#state.dead.size,
       fault: this.#state.fault?.reason ?? null,
     };
   }
@@ -142,7 +147,6 @@ export class Runner {
         for (const event of batch) {
           const { clock, random } = this.#ports;
           const now = { mono: clock.mono(), wall: clock.wall(), random: random() };
-          this.#stepped = now.mono;
           for (const effect of step(this.#state, event, now).effects) effects.push(effect);
         }
         this.#perform(this.#writer.commit(effects));
@@ -161,7 +165,7 @@ export class Runner {
   }
 
   #armTick(): void {
-    const due = this.#over ? Infinity : nextDue(this.#state, this.#stepped);
+    const due = this.#over ? Infinity : nextDue(this.#state);
     if (due === this.#tickAt) return;
     this.#cancelTick?.();
     this.#cancelTick = null;
@@ -176,11 +180,11 @@ export class Runner {
 
   /** Performs effects whose writes are on disk. */
   #perform(effects: Effect[]): void {
-    this.#relay.acknowledge(effects);
     const reports = effects.flatMap((effect) =>
-      effect.type === "report" && effect.storeId !== LOCAL_STORE ? [effect] : []
+      effect.type === "report" && !effect.local ? [effect.report] : []
     );
     if (reports.length > 0) this.#outbox.report(reports);
+    this.#relay.acknowledge(effects);
     for (const effect of effects) this.#performOne(effect);
   }
 
@@ -193,7 +197,7 @@ export class Runner {
       case "ack":
         return;
       case "report":
-        return this.#ports.stage(effect.report, effect.storeId === LOCAL_STORE);
+        return this.#ports.stage(effect.report, effect.local);
       case "turn":
         return this.#ports.turn(effect.turn);
       case "spawn":
@@ -207,12 +211,11 @@ export class Runner {
       case "release":
       case "reply":
       case "resync":
+      case "fetch":
       case "reoffered":
         return this.#background(this.#relay.perform(effect));
       case "publish":
         return bus.setStatus(effect.status);
-      case "begin":
-        return this.post(effect);
       case "command.update":
         return this.#outbox.update(effect.update);
       case "output":
@@ -232,7 +235,6 @@ export class Runner {
     this.#ports.ending(outcome, reportOf(this.#state));
     this.#cancelTick?.();
     this.#writer.stop();
-    this.#outbox.stop();
     await this.#provider.dispose();
     await finish(outcome, this.#ports, this.#outbox, this.#relay);
     this.#ended.resolve(outcome);

@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { decodeServerFrame, isRecord, validateMessage } from "../protocol/codec.ts";
+import { decodeServerFrame, isMessageId, isRecord, validateMessage } from "../protocol/codec.ts";
 import type {
   CommandPayload,
   CommandUpdatePayload,
@@ -246,6 +246,11 @@ export class RelayBusClient implements RelayBus {
       const message = validateMessage(payload.message ?? payload.data);
       if (!message.ok) this.#badFrame(link, `message: ${message.reason}`);
       else this.#tell(() => this.#options.events.message?.(message.value));
+    } else if (payload.event === "message.dropped" && isRecord(payload.data)) {
+      const { storeId, messageId, generation } = payload.data;
+      if (typeof storeId === "string" && isMessageId(messageId) && isMessageId(generation)) {
+        this.#tell(() => this.#options.events.dropped?.({ storeId, messageId, generation }));
+      } else this.#badFrame(link, "ill-typed dead letter");
     }
     if (this.#cursor !== null && payload.seq > this.#cursor.seq) this.#cursor.seq = payload.seq;
     this.#send({ type: "ack", payload: { frameId: id } });

@@ -9,6 +9,7 @@ import type {
   AgentCard,
   ClaimGrant,
   Command,
+  DeadLetter,
   Message,
   Receipt,
   RelayHealth,
@@ -60,6 +61,17 @@ export interface RelayHttp {
   ): Promise<CallResult<AgentCard[]>>;
   getAgent(id: string): Promise<CallResult<AgentCard>>;
   deleteAgent(id: string): Promise<CallResult<null>>;
+  /** Dead letters of one agent or of all, by message id, at most `limit` (default 1,000). */
+  listDead(
+    filter?: { agentId?: string; limit?: number },
+  ): Promise<CallResult<{ storeId: string; letters: DeadLetter[] }>>;
+  /**
+   * Opens a dead letter again (the operator's token): its agent gets it as a new delivery, at once or when it comes.
+   * Repeating the call for the same generation changes nothing.
+   */
+  retryDead(letter: { messageId: number; agentId: string; generation: number }): Promise<CallResult<null>>;
+  /** Ends a dead letter for good (the operator's token); whoever waits on the receipt sees it. Repeatable. */
+  dropDead(letter: { messageId: number; agentId: string; generation: number }): Promise<CallResult<null>>;
   createCommand(
     input: { type: string; target: string; params?: Record<string, unknown>; ttlMs?: number },
   ): Promise<CallResult<Command>>;
@@ -90,6 +102,8 @@ export interface BusEvents {
   /** Pushed message. The client acks the frame after this returned. */
   message(message: Message): void;
   command(command: CommandPayload): void;
+  /** A person dropped a dead letter of this agent. */
+  dropped(letter: { storeId: string; messageId: number; generation: number }): void;
 }
 
 /** The bus side of the relay: one socket that reconnects by itself, for ever, until `close`. */

@@ -5,6 +5,7 @@ import type {
   AgentCard,
   ClaimGrant,
   Command,
+  DeadLetter,
   Message,
   Receipt,
   RelayHealth,
@@ -149,6 +150,30 @@ export class RelayHttpClient implements RelayHttp {
 
   deleteAgent(id: string): Promise<CallResult<null>> {
     return this.#call("DELETE", `/api/agents/${encodeURIComponent(id)}`, {}, nothing);
+  }
+
+  listDead(
+    filter: { agentId?: string; limit?: number } = {},
+  ): Promise<CallResult<{ storeId: string; letters: DeadLetter[] }>> {
+    const query = new URLSearchParams({ limit: String(filter.limit ?? 1_000) });
+    if (filter.agentId !== undefined) query.set("agent", filter.agentId);
+    return this.#call(
+      "GET",
+      `/api/dead?${query}`,
+      { maxBytes: PAGE },
+      (value) =>
+        Array.isArray(value.letters) && typeof value.storeId === "string"
+          ? value as unknown as { storeId: string; letters: DeadLetter[] }
+          : undefined,
+    );
+  }
+
+  retryDead(letter: { messageId: number; agentId: string; generation: number }): Promise<CallResult<null>> {
+    return this.#call("POST", "/api/dead/retry", { body: letter }, nothing);
+  }
+
+  dropDead(letter: { messageId: number; agentId: string; generation: number }): Promise<CallResult<null>> {
+    return this.#call("POST", "/api/dead/drop", { body: letter }, nothing);
   }
 
   createCommand(

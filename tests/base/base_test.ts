@@ -125,6 +125,22 @@ Deno.test("scanJson agrees with the platform's parser on valid text and knows ev
   assertEquals(scanned.places.get("a[1]"), { line: 1, column: text.indexOf("-2.5e3") });
 });
 
+Deno.test("a redactor needs no more time for one long word than for many short ones", () => {
+  const redactor = createRedactor();
+  const timeOf = (text: string) => {
+    const began = performance.now();
+    redactor.redact(text);
+    return performance.now() - began;
+  };
+  const short = Math.min(...Array.from({ length: 5 }, () => timeOf("letters and ".repeat(5_000))));
+  const long = Math.max(
+    ...["x", "http", "a:", "://", "://a:", "bearer "].map((part) =>
+      Math.min(...Array.from({ length: 2 }, () => timeOf(part.repeat(60_000 / part.length))))
+    ),
+  );
+  assert(long < 100 * short + 5, `${long} ms against ${short} ms`);
+});
+
 Deno.test("a redactor hides a secret in every form it may take", () => {
   const redactor = createRedactor();
   const secret = 'p/ss "word"+1';

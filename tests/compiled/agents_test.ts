@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
-import { PLUGIN_FILES } from "../../lib/providers/claude/plugin.ts";
+import { VERSION } from "../../lib/base/version.ts";
 import {
   chooseCompiler,
   type CompiledProgram,
@@ -50,20 +50,25 @@ async function deliver(agent: RealAgent, compiled: CompiledProgram): Promise<voi
   const stages = stagesOf(await receiptOf(agent, 1));
   assertEquals(stages.slice(0, 4), ["received", "handed", "placed", "seen"]);
   assert(stages.indexOf("seen") < stages.indexOf("acked"));
-  if (provider === "claude") assertUnpacked(join(home.home, "state", String(card.id)));
+  if (provider === "claude") assertUnpacked(join(home.home, "state", String(card.id)), compiled.command);
   runner.kill("SIGTERM");
   assertEquals(await runner.ended(), 0, runner.err);
   const left = await processesWith(`AGENT_RELAY_HOME=${home.home}`);
   assertEquals(await describeProcesses(left), [], compiled.command);
 }
 
-/** The plugin exists only inside the program until it is started; Claude Code needs it on disk. */
-function assertUnpacked(stateDir: string): void {
+/** The plugin exists only inside the program until it is started; on disk, its hooks name the program itself. */
+function assertUnpacked(stateDir: string, program: string): void {
   const [plugin, ...more] = [...Deno.readDirSync(stateDir)].filter(({ name }) => name.startsWith("plugin-"));
   assertEquals(more.length, 0);
-  for (const name of PLUGIN_FILES) {
-    const path = join(stateDir, plugin!.name, name);
-    assertEquals(Deno.readTextFileSync(path), Deno.readTextFileSync(join(ROOT, "plugins", "claude", name)));
-    assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
-  }
+  const read = (name: string) => Deno.readTextFileSync(join(stateDir, plugin!.name, name));
+  const skill = "skills/relay/SKILL.md";
+  assertEquals(read(skill), Deno.readTextFileSync(join(ROOT, "plugins", "claude", skill)));
+  assertEquals(JSON.parse(read(".claude-plugin/plugin.json")).version, VERSION);
+  const { hooks } = JSON.parse(read("hooks/hooks.json")) as {
+    hooks: Record<string, { hooks: { command: string; args: string[] }[] }[]>;
+  };
+  const [hook] = hooks.SessionStart![0]!.hooks;
+  assertEquals([hook!.command, hook!.args], [program, ["hook", "SessionStart"]]);
+  assertEquals(Deno.statSync(join(stateDir, plugin!.name, skill)).mode! & 0o777, 0o600);
 }

@@ -42,8 +42,8 @@ Deno.test("a journal gives back what was written, open rows in message order and
       rows: [],
       commands: [{ commandId: "c", type: "agent.restart", phase: "started", at: NOW }],
       resume: "session",
-      incarnation: 2,
     });
+    assertEquals([journal.nextIncarnation(), journal.nextIncarnation()], [1, 2]);
     journal.close();
     journal.close();
     const again = open(dir);
@@ -118,7 +118,9 @@ Deno.test("no single-bit flip of a journal crashes the start or shows a row that
     write(journal, ...written);
     journal.close();
     const good = Deno.readFileSync(path);
-    const truth = new Set(written.map((row) => JSON.stringify(row)));
+    // A text that was hit is not there any more: the relay has it.
+    const shed = (row: JournalRow) => ({ ...row, shed: true, message: { ...row.message!, body: "" } });
+    const truth = new Set(written.flatMap((row) => [row, shed(row)].map((each) => JSON.stringify(each))));
     let refused = 0;
     let intact = 0;
     // Prime steps reach every part of the file and every bit of a byte.

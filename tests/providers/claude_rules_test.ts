@@ -24,7 +24,13 @@ Deno.test("Claude's arguments are golden for every mode, and a person's --settin
   const conversation = { kind: "resume", sessionId: "S" } as const;
   assertEquals(
     headlessArguments(
-      { approval: "read-only", args: ["--model", "m", "--settings", "x"] },
+      {
+        approval: "read-only",
+        args: ["--model", "m", "--settings", "x"],
+        once: false,
+        maxTurns: 5,
+        maxCostUsd: null,
+      },
       conversation,
       "/f",
     ),
@@ -85,7 +91,7 @@ Deno.test("Claude's stream: placed, seen and done need their own proof, and comp
     message: { model: "m", content: [{ type: "text", text: "hi" }] },
   });
   stream.take({ type: "result", is_error: false, result: "hi", user_message_uuids: [ID] });
-  assertEquals(kinds(events), ["placed", "seen", "output", "done"]);
+  assertEquals(kinds(events), ["placed", "seen", "turn", "output", "done"]);
 });
 
 Deno.test("Claude's stream: a result that says success with is_error is a failed turn of the provider", () => {
@@ -108,8 +114,8 @@ Deno.test("Claude's stream: a result that says success with is_error is a failed
 Deno.test("Claude's transcript: queue rows prove nothing, a steered message is found, Esc cancels", () => {
   const events: ProviderEvent[] = [];
   const follower = new TranscriptFollower((event) => events.push(event));
-  const feed = (...rows: Row[]) => rows.forEach((row) => follower.take(row));
-  follower.handed(ID);
+  const feed = (...rows: Row[]) => rows.forEach((row) => follower.take(row, "C"));
+  follower.handed(ID, "text", null);
   feed({ type: "queue-operation" }, {
     type: "assistant",
     message: { stop_reason: "end_turn", content: "of another turn" },
@@ -122,7 +128,7 @@ Deno.test("Claude's transcript: queue rows prove nothing, a steered message is f
     { type: "assistant", message: { stop_reason: "end_turn", content: [{ type: "text", text: "done" }] } },
   );
   assertEquals(kinds(events), ["placed", "seen", "done"]);
-  follower.handed("second");
+  follower.handed("second", "text", null);
   feed({ type: "user", uuid: "second" }, {
     type: "user",
     message: { content: [{ type: "text", text: "[Request interrupted by user]" }] },

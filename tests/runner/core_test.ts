@@ -135,7 +135,7 @@ Deno.test("step() makes a poison message a dead letter and lets the queue move o
   }
   assertEquals(attempts.size, 5);
   assertEquals(world.of("ack").map((effect) => effect.messageId), [2]);
-  assertEquals(world.state.dead, 1);
+  assertEquals(world.state.dead.size, 1);
 });
 
 Deno.test("step() asks the provider's record before it delivers again after a crash", () => {
@@ -252,8 +252,21 @@ Deno.test("step() refuses more than the queue holds and fetches the rest when th
     world.provider({ type: "evidence", deliveryId, stage: "seen", evidence: "s" });
     world.provider({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "d" });
   }
+  assertEquals(world.of("resync"), [], "the pages asked for at the start are not through yet");
+  world.post({ type: "resynced", complete: true });
   world.post({ type: "acked", keys: world.of("ack").map((effect) => effect.key) });
   assertEquals(world.of("resync").length, 1);
+  // Until the pages have caught up, a push stays at the relay: it would overtake what was left there.
+  world.post({ type: "offered", message: message(16) });
+  assertEquals(world.row(16), undefined);
+  for (let id = 11; id <= 15; id++) world.post({ type: "offered", message: message(id), paged: true });
+  world.post({ type: "resynced", complete: true });
+  assertEquals(world.of("resync").length, 2, "something was left at the relay meanwhile");
+  world.post({ type: "offered", message: message(16), paged: true });
+  world.post({ type: "resynced", complete: true });
+  world.post({ type: "offered", message: message(17) });
+  assertEquals([...world.state.rows.values()].map((row) => row.messageId), [11, 12, 13, 14, 15, 16, 17]);
+  assertEquals(world.of("resync").length, 2);
 });
 
 Deno.test("step() restarts the provider with back-off and stops at a crash loop", () => {
@@ -380,7 +393,7 @@ Deno.test("step() continues after a restart of the runner with what the journal 
     commands: [{ commandId: "c9", type: "agent.restart", phase: "started", at: 0 }],
   });
   world.post({ type: "start" });
-  world.post({ type: "bus.up", storeId: STORE });
+  world.post({ type: "bus.up" });
   assertEquals(world.of("spawn").map((effect) => [effect.incarnation, effect.resume]), [[
     2,
     "conversation-1",

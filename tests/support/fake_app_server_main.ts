@@ -12,8 +12,15 @@ import {
   ThreadStore,
 } from "./fake_app_server.ts";
 
-/** Runs until a signal ends it; `model` plays the model. */
-export async function runFakeAppServer(args: readonly string[], model: FakeModel = obeyText): Promise<never> {
+/**
+ * Runs until a signal ends it; `model` plays the model. `front` may put something between the server's port and its
+ * clients; the banner then names that port.
+ */
+export async function runFakeAppServer(
+  args: readonly string[],
+  model: FakeModel = obeyText,
+  front: (port: number) => number = (port) => port,
+): Promise<never> {
   const option = (name: string) => {
     const at = args.indexOf(name);
     return at < 0 ? null : args[at + 1] ?? null;
@@ -31,11 +38,11 @@ export async function runFakeAppServer(args: readonly string[], model: FakeModel
     });
   }
   try {
-    const { url } = serveFakeAppServer(server, {
+    const { port } = serveFakeAppServer(server, {
       port: Number(listen![1]),
       tokenSha256: option("--ws-token-sha256"),
     });
-    say(`codex app-server (WebSockets)\n  listening on: ${url}`);
+    say(`codex app-server (WebSockets)\n  listening on: ws://127.0.0.1:${front(port)}`);
   } catch (error) {
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     say("Error: Address in use (os error 98)", 1);

@@ -84,7 +84,7 @@ const wire: ModelWire = {
         {
           type: "message_delta",
           delta: { stop_reason: reply.kind === "say" ? "end_turn" : "tool_use", stop_sequence: null },
-          usage: { output_tokens: 5 },
+          usage: { output_tokens: reply.outputTokens ?? 5 },
         },
         { type: "message_stop" },
       ],

@@ -1,9 +1,9 @@
 /** What a mock model does with one request. */
 export type MockReply =
   /** Streams a text; with `slowMs` in pieces over that time. */
-  | { kind: "say"; text: string; slowMs?: number }
+  | { kind: "say"; text: string; slowMs?: number; outputTokens?: number }
   /** Calls a tool. */
-  | { kind: "tool"; name: string; input: Record<string, unknown> }
+  | { kind: "tool"; name: string; input: Record<string, unknown>; outputTokens?: number }
   /** Answers with an HTTP error. */
   | { kind: "error"; status: number }
   /** Begins to stream and never ends. */
@@ -37,7 +37,7 @@ export interface MockModel {
 }
 
 /**
- * The default model: obeys `[[say TEXT]]`, `[[slow MS]]`, `[[tool NAME JSON]]`, `[[error STATUS]]` and `[[hang]]` in the
+ * The default model: obeys `[[say TEXT]]`, `[[slow MS]]`, `[[tool NAME JSON]]`, `[[error STATUS]]`, `[[tokens N]]` (usage) and `[[hang]]` in the
  * newest user text, else echoes its end.
  */
 export function obey(request: MockRequest): MockReply {
@@ -46,13 +46,20 @@ export function obey(request: MockRequest): MockReply {
   const error = last(/\[\[error (\d+)\]\]/g);
   if (error) return { kind: "error", status: Number(error[1]) };
   if (/\[\[hang\]\]/.test(text)) return { kind: "hang" };
+  const count = last(/\[\[tokens (\d+)\]\]/g);
+  const tokens = count ? { outputTokens: Number(count[1]) } : {};
   const tool = last(/\[\[tool (\S+) ([\s\S]*?)\]\]/g);
   if (tool && !request.afterTool) {
-    return { kind: "tool", name: tool[1]!, input: JSON.parse(tool[2]!) as Record<string, unknown> };
+    return {
+      kind: "tool",
+      name: tool[1]!,
+      input: JSON.parse(tool[2]!) as Record<string, unknown>,
+      ...tokens,
+    };
   }
   const say = last(/\[\[say ([\s\S]*?)\]\]/g)?.[1] ?? `mock: ${text.trim().slice(-200)}`;
   const slow = last(/\[\[slow (\d+)\]\]/g);
-  return { kind: "say", text: say, ...(slow ? { slowMs: Number(slow[1]) } : {}) };
+  return { kind: "say", text: say, ...(slow ? { slowMs: Number(slow[1]) } : {}), ...tokens };
 }
 
 /** Speaks one vendor's wire format. */

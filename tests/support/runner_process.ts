@@ -22,7 +22,19 @@ export interface Program {
   args: readonly string[];
 }
 
-const SOURCES: Program = { command: Deno.execPath(), args: RUN_ARGS };
+/** `RUNNER_UNDER_TEST=/path/to/runner` has every test use that program instead of the sources. */
+const given = Deno.env.get("RUNNER_UNDER_TEST");
+const SOURCES: Program = given === undefined
+  ? { command: Deno.execPath(), args: RUN_ARGS }
+  : { command: given, args: [] };
+
+/** How a command is started beside its arguments. */
+export interface CommandOptions {
+  env?: Record<string, string>;
+  cwd?: string;
+  /** What it reads from standard input; nothing without. */
+  stdin?: string;
+}
 
 /** What a finished command said. */
 export interface CommandResult {
@@ -76,14 +88,14 @@ export class TestHome {
 
   command(
     args: readonly string[],
-    options: { env?: Record<string, string>; cwd?: string } = {},
+    options: CommandOptions = {},
   ): Deno.Command {
     return new Deno.Command(this.#program.command, {
       args: [...this.#program.args, ...args],
       cwd: options.cwd ?? this.cwd,
       clearEnv: true,
       env: { ...this.#env, ...options.env },
-      stdin: "null",
+      stdin: options.stdin === undefined ? "null" : "piped",
       stdout: "piped",
       stderr: "piped",
     });
@@ -92,9 +104,10 @@ export class TestHome {
   /** Runs a command to its end. */
   async run(
     args: readonly string[],
-    options: { env?: Record<string, string>; cwd?: string } = {},
+    options: CommandOptions = {},
   ): Promise<CommandResult> {
-    const { code, stdout, stderr } = await this.command(args, options).output();
+    const child = this.command(args, options).spawn();
+    const [{ code, stdout, stderr }] = await Promise.all([child.output(), feed(child, options.stdin)]);
     const decoder = new TextDecoder();
     return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
   }
@@ -102,11 +115,18 @@ export class TestHome {
   /** Starts a command and lets it run. */
   start(
     args: readonly string[],
-    options: { env?: Record<string, string>; cwd?: string } = {},
+    options: CommandOptions = {},
   ): RunningCommand {
-    const running = new RunningCommand(this.command(args, options).spawn());
+    const child = this.command(args, options).spawn();
+    void feed(child, options.stdin);
+    const running = new RunningCommand(child);
     this.#started.push(running);
     return running;
+  }
+
+  /** True for a command that was started here and has not ended. */
+  runs(pid: number): boolean {
+    return this.#started.some((each) => each.pid === pid && !each.over);
   }
 
   /** Kills what a failed test left running, so that it fails alone. */
@@ -133,6 +153,14 @@ export class TestHome {
   }
 }
 
+/** Writes a child's standard input; a child that does not read it to the end is no failure of the test. */
+async function feed(child: Deno.ChildProcess, text: string | undefined): Promise<void> {
+  if (text === undefined) return;
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(text)).catch(() => {});
+  await writer.close().catch(() => {});
+}
+
 function defaultDenoDir(): Record<string, string> {
   const home = Deno.env.get("HOME");
   return home === undefined
@@ -146,9 +174,11 @@ export class RunningCommand {
   readonly #reading: Promise<unknown>;
   out = "";
   err = "";
+  over = false;
 
   constructor(child: Deno.ChildProcess) {
     this.#child = child;
+    void child.status.then(() => this.over = true);
     const read = async (stream: ReadableStream<Uint8Array>, add: (text: string) => void) => {
       for await (const line of lines(stream, { maxLineBytes: 1024 * 1024 })) {
         if (line.kind === "line") add(line.text + "\n");

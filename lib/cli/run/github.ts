@@ -29,14 +29,6 @@ export function workflowCommand(
   return `::${name}${list === "" ? "" : ` ${list}`}::${escapeData(message)}\n`;
 }
 
-/**
- * Breaks the old command form `##[...]`, which GitHub obeys anywhere in a line, for text that is not printed between
- * guards. Inside JSON it stays the same string.
- */
-export function withoutOldCommands(text: string, form: "json" | "text"): string {
-  return text.replaceAll("##[", form === "json" ? "#\\u0023[" : "#\u200b#[");
-}
-
 /** Returns the step summary of a run as Markdown. The model's text is in a fence that it cannot close. */
 export function stepSummary(result: RunResult): string {
   const rows: [string, string][] = [

@@ -8,8 +8,9 @@ import type { StageReport } from "../../protocol/message.ts";
 import type { RunReport } from "../../runner/core/goal.ts";
 import type { ExitOutcome, TurnResult } from "../../runner/core/types.ts";
 import type { Invocation, Io } from "../contract.ts";
+import { withoutOldCommands } from "../old_commands.ts";
 import type { RunFollower, RunStart } from "./follower.ts";
-import { GithubActions, withoutOldCommands } from "./github.ts";
+import { GithubActions } from "./github.ts";
 import { resultOf, type RunResult, type Verdict, verdictOf } from "./result.ts";
 
 /** What a reporter needs of the process. */

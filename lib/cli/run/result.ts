@@ -1,4 +1,4 @@
-import { RunnerError } from "../../base/errors.ts";
+import { RunnerError, shown } from "../../base/errors.ts";
 import { VERSION } from "../../base/version.ts";
 import type { RunReport } from "../../runner/core/goal.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
@@ -65,7 +65,10 @@ export function verdictOf(outcome: ExitOutcome, report: RunReport, crashed: unkn
         return { outcome: report.once === null ? "drained" : "succeeded", exitCode: 0, error: null };
       }
       if (report.work === "failed") {
-        return failure(new RunnerError("E_TURN_FAILED", report.failure ?? "the turn failed"), "failed");
+        return failure(
+          new RunnerError("E_TURN_FAILED", shown(report.failure ?? "the turn failed", 400)),
+          "failed",
+        );
       }
       return cancelled(report.signal ?? "SIGTERM");
     case "command":
@@ -77,12 +80,16 @@ export function verdictOf(outcome: ExitOutcome, report: RunReport, crashed: unkn
     case "signal":
       return cancelled(cause.signal);
     case "error": {
+      // The turn that was to be cut off had ended: the work is done, and within the limit as far as anyone can say.
+      if (cause.code === "E_LIMIT" && report.work === "done") {
+        return { outcome: "succeeded", exitCode: 0, error: null };
+      }
       const outcome = cause.code === "E_LIMIT"
         ? "limit"
         : cause.code === "E_TURN_FAILED"
         ? "failed"
         : "error";
-      return failure(new RunnerError(cause.code, cause.message), outcome);
+      return failure(new RunnerError(cause.code, shown(cause.message, 400)), outcome);
     }
     case "provider": {
       const { code, signal } = cause.status;

@@ -1,6 +1,6 @@
 import { join, resolve } from "@std/path";
 import { RelayBusClient, RelayHttpClient } from "agent-relay-sdk";
-import type { Clock } from "../../base/clock.ts";
+import { afterReadyInput, type Clock } from "../../base/clock.ts";
 import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { ensurePrivateDir } from "../../base/private_file.ts";
@@ -24,6 +24,7 @@ import type { ProviderAdapter, ProviderLaunch } from "../../providers/contract.t
 import { createRelayHost, type RelayHost } from "../../relay/host.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import { noBus, noHttp } from "../../runner/no_relay.ts";
+import { watchMemory } from "../../runner/memory_watch.ts";
 import { Runner, type RunnerView } from "../../runner/runner.ts";
 import { selfCommand } from "../self_command.ts";
 import { loadAdapter } from "./adapters.ts";
@@ -33,6 +34,7 @@ const SETTLE_MS = 5_000;
 const STALL_MS = 60_000;
 const MAX_FAILURES = 5;
 const MAX_QUEUE = 1_000;
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
 /** How often a lost embedded relay is looked for. */
 const RELAY_LOOK_MS = 300;
 
@@ -137,12 +139,16 @@ export async function startSession(
       view: () => runner.view(),
       events: {
         statusHint: (status) => log.debug("status hint", { status }),
-        hook: () => Promise.resolve({}),
+        hook: (name, body, incarnation) => {
+          runner.onHook({ name, body }, incarnation);
+          return Promise.resolve({});
+        },
         shutdown: () => runner.post({ type: "signal", signal: "SIGTERM" }),
       },
     });
     undo.push(() => control.stop());
     redactor.add(control.tokens.hook);
+    redactor.add(control.tokens.monitor);
     redactor.add(control.tokens.admin);
 
     const instanceId = crypto.randomUUID();
@@ -182,6 +188,7 @@ export async function startSession(
         },
         message: (message) => runner.onMessage(message),
         command: (payload) => runner.onCommand(payload),
+        dropped: (letter) => runner.onDropped(letter),
       },
       clock,
       random: deps.random,
@@ -228,7 +235,11 @@ export async function startSession(
       once: settings.goal.once !== null,
       maxTurns: settings.goal.maxTurns,
       maxCostUsd: settings.goal.maxCostUsd,
+      control: { url: control.url, hookToken: control.tokens.hook },
+      self: selfCommand,
+      delivery: settings.providerSettings.delivery.value,
     });
+    adapter.prepare?.(launch(0, null), clock);
     const runner = new Runner({
       agentId,
       runnerId,
@@ -247,15 +258,18 @@ export async function startSession(
       stallMs: STALL_MS,
       maxFailures: MAX_FAILURES,
       maxQueue: MAX_QUEUE,
+      maxBodyBytes: MAX_BODY_BYTES,
     }, {
       clock,
       random: deps.random,
+      afterReadyInput,
       log,
       bus: bus ?? noBus,
       http,
       journal,
       adapter: adapter satisfies ProviderAdapter,
       processes,
+      monitor: control.monitor,
       launch,
       frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
       output: (text) => deps.follow.output(text),
@@ -284,6 +298,20 @@ export async function startSession(
       });
     }
     bus?.connect();
+    undo.push(watchMemory({
+      clock,
+      log,
+      rssBytes: () => Deno.memoryUsage().rss,
+      actions: {
+        soft: (rssBytes) => runner.post({ type: "memory", pressure: "soft", rssBytes }),
+        drop: () => {
+          bus?.reconnect("short of memory");
+          relay?.host?.dropClients();
+          control.monitor.drop();
+        },
+        hard: (rssBytes) => runner.post({ type: "memory", pressure: "hard", rssBytes }),
+      },
+    }));
     const ended = runner.ended.then(async (outcome) => {
       journal.prune(clock.wall());
       await takeBack();
@@ -307,10 +335,10 @@ export async function startSession(
 /** Secrets that this run has made itself; a CI service is told to mask them. */
 function secretsOf(
   relay: { token: string | null; host: RelayHost | null } | null,
-  control: { tokens: { hook: string; admin: string } },
+  control: { tokens: { hook: string; monitor: string; admin: string } },
 ): string[] {
   const own = relay !== null && relay.host !== null && relay.token !== null ? [relay.token] : [];
-  return [...own, control.tokens.hook, control.tokens.admin];
+  return [...own, ...Object.values(control.tokens)];
 }
 
 /** Claude passes over a plugin directory that is not there without a word, so it is looked at here. */

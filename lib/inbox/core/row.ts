@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { Message } from "../../protocol/message.ts";
 import type { JournalRow, MessageState } from "../contract.ts";
 
@@ -9,6 +10,17 @@ export function keyOf(storeId: string, messageId: number): string {
   return `${storeId}/${messageId}`;
 }
 
+/** Returns the part of a message that its delivery needs; what only senders and readers use stays at the relay. */
+export function envelopeOf(message: Message): Message {
+  const { payload: _payload, meta: _meta, readBy: _readBy, recipients: _recipients, ...envelope } = message;
+  return envelope;
+}
+
+/** Returns how much memory a message's text may take, in bytes. */
+export function bodyBytes(message: Message): number {
+  return Buffer.byteLength(message.body);
+}
+
 /** Returns the row of a message that has just arrived. `wall` is epoch milliseconds. */
 export function receivedRow(message: Message, wall: number): JournalRow {
   return {
@@ -16,12 +28,14 @@ export function receivedRow(message: Message, wall: number): JournalRow {
     storeId: message.storeId,
     messageId: message.id,
     attempt: 1,
+    generation: message.generation ?? 0,
     redelivery: 0,
     failures: 0,
     state: { state: "received" },
     acked: false,
     reply: null,
-    message,
+    message: envelopeOf(message),
+    shed: false,
     receivedAt: wall,
     updatedAt: wall,
   };
@@ -56,6 +70,7 @@ export function finished(row: JournalRow): boolean {
   switch (row.state.state) {
     case "skipped":
     case "dead":
+    case "dropped":
       return true;
     case "done":
     case "failed":
@@ -63,20 +78,4 @@ export function finished(row: JournalRow): boolean {
     default:
       return false;
   }
-}
-
-/**
- * Returns the row as the journal keeps it. The body of a message that ended is of no use any more; a dead letter
- * keeps it for its redelivery.
- */
-export function keptRow(row: JournalRow): JournalRow {
-  return finished(row) && row.state.state !== "dead" ? { ...row, message: null } : row;
-}
-
-/**
- * True when the row's key is remembered as known: the message has ended here for good. One that another agent took
- * comes again when that agent fails.
- */
-export function remembered(row: JournalRow): boolean {
-  return finished(row) && row.state.state !== "skipped";
 }

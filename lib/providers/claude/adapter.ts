@@ -2,6 +2,8 @@ import type { ProviderAdapter } from "../contract.ts";
 import { type ConversationStart, headlessArguments, interactiveArguments } from "./arguments.ts";
 import { HeadlessClaude } from "./headless.ts";
 import { InteractiveClaude } from "./interactive.ts";
+import { mergedSettings } from "./settings_file.ts";
+import { claudeVersion } from "./version.ts";
 
 /** Claude Code. One delivery at a time: the next message is the next turn. */
 export const claudeAdapter: ProviderAdapter = {
@@ -12,13 +14,18 @@ export const claudeAdapter: ProviderAdapter = {
       kind: launch.resume === null ? "new" : "resume",
       sessionId: launch.resume ?? "NEW",
     };
-    const settingsFile = launch.approval === "open" ? `${launch.stateDir}/claude-settings.json` : null;
+    const settingsFile = `${launch.stateDir}/claude-settings.json`;
     return launch.headless
-      ? headlessArguments(launch, conversation, settingsFile)
+      ? headlessArguments(launch, conversation, launch.approval === "open" ? settingsFile : null)
       : interactiveArguments(launch, conversation, {
         settingsFile,
-        socketPath: `${launch.stateDir}/claude.sock`,
+        socketPath: `${launch.stateDir}/claude-${launch.incarnation}.sock`,
       });
+  },
+  prepare(launch, clock) {
+    // Settings that cannot be read are an error of the command line, not of the agent.
+    mergedSettings(launch, []);
+    if (!launch.headless && launch.delivery === "auto") void claudeVersion(launch, clock);
   },
   spawn: (launch, ports) =>
     launch.headless ? HeadlessClaude.start(launch, ports) : InteractiveClaude.start(launch, ports),

@@ -23,11 +23,24 @@ export function approvalFlags(approval: ApprovalMode): string[] {
 }
 
 /**
+ * Flags of limits that Claude Code keeps more exactly than we can: it does not ask the model once more than allowed
+ * and stops in the middle of a turn. Its turns are counted per message, so only a run of one message may have that.
+ */
+function limitFlags(
+  { once, maxTurns, maxCostUsd }: Pick<ProviderLaunch, "once" | "maxTurns" | "maxCostUsd">,
+): string[] {
+  return [
+    ...(once && maxTurns !== null ? ["--max-turns", String(maxTurns)] : []),
+    ...(maxCostUsd === null ? [] : ["--max-budget-usd", String(maxCostUsd)]),
+  ];
+}
+
+/**
  * Returns the arguments of a headless Claude Code: stream-json on stdin and stdout, replay of user messages (their
  * uuids are our delivery ids), permissions over stdio. Prompts never travel in argv.
  */
 export function headlessArguments(
-  launch: Pick<ProviderLaunch, "args" | "approval">,
+  launch: Pick<ProviderLaunch, "args" | "approval" | "once" | "maxTurns" | "maxCostUsd">,
   conversation: ConversationStart,
   settingsFile: string | null,
 ): string[] {
@@ -43,6 +56,7 @@ export function headlessArguments(
     "--permission-prompt-tool",
     "stdio",
     ...approvalFlags(launch.approval),
+    ...limitFlags(launch),
     kind === "resume" ? "--resume" : "--session-id",
     sessionId,
     ...(settingsFile === null ? [] : ["--settings", settingsFile]),
@@ -60,14 +74,13 @@ const OWN_CONVERSATION = /^(?:--resume|-r|--continue|-c|--session-id|--from-pr|-
 export function interactiveArguments(
   launch: Pick<ProviderLaunch, "args" | "approval">,
   conversation: ConversationStart,
-  options: { settingsFile: string | null; socketPath: string },
+  options: { settingsFile: string | null; socketPath: string | null },
 ): string[] {
   const { args } = withoutSettings(launch.args);
   const own = args.some((arg) => OWN_CONVERSATION.test(arg));
   return [
     ...approvalFlags(launch.approval),
-    "--messaging-socket-path",
-    options.socketPath,
+    ...(options.socketPath === null ? [] : ["--messaging-socket-path", options.socketPath]),
     ...(own && conversation.kind === "new"
       ? []
       : [conversation.kind === "resume" ? "--resume" : "--session-id", conversation.sessionId]),
@@ -85,6 +98,11 @@ export function withoutSettings(args: readonly string[]): { args: string[]; sett
   let settings: string | null = null;
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
+    if (arg === "--") {
+      // What follows is the prompt.
+      rest.push(...args.slice(i));
+      break;
+    }
     if (arg === "--settings" && i + 1 < args.length) settings = args[++i]!;
     else if (arg.startsWith("--settings=")) settings = arg.slice("--settings=".length);
     else rest.push(arg);

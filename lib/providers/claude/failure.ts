@@ -7,10 +7,13 @@ export interface ClaudeFailure {
   /** `terminal_reason` of the result, for example `api_error`, `aborted_streaming`. */
   terminalReason?: string | undefined;
   text: string;
+  /** `subtype` of the result; it names the limits that Claude Code itself keeps. */
+  subtype?: string | undefined;
 }
 
 /** Says what a failed turn means for its messages (Claude Code 2.1.330). */
-export function classify({ status, terminalReason, text }: ClaudeFailure): FailureClass {
+export function classify({ status, terminalReason, text, subtype }: ClaudeFailure): FailureClass {
+  if (subtype === "error_max_turns" || subtype === "error_max_budget_usd") return "limit";
   if (terminalReason?.startsWith("aborted") === true) return "cancelled";
   if (status === 401 || status === 403) return "provider";
   if (

@@ -6,7 +6,7 @@ import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
 import { type ConversationStart, headlessArguments, settingsOf } from "./arguments.ts";
 import { unpackPlugin } from "./plugin.ts";
-import { writeSettings } from "./settings_file.ts";
+import { mergedSettings, writeSettings } from "./settings_file.ts";
 import { ClaudeStream, type StreamRecord } from "./stream.ts";
 import { findTranscript, probeTranscript } from "./transcript.ts";
 
@@ -38,13 +38,13 @@ export class HeadlessClaude implements ProviderSession {
     const conversation: ConversationStart = known
       ? { kind: "resume", sessionId: launch.resume! }
       : { kind: "new", sessionId: crypto.randomUUID() };
-    const settingsFile = writeSettings(launch, settingsOf(launch.approval));
+    const settingsFile = writeSettings(launch, mergedSettings(launch, [settingsOf(launch.approval)]));
     const child = await ports.processes.spawn({
       command: launch.command,
       args: [
         ...headlessArguments(launch, conversation, settingsFile),
         "--plugin-dir",
-        unpackPlugin(launch.stateDir),
+        unpackPlugin(launch, { monitor: false }),
       ],
       cwd: launch.cwd,
       env: { ...launch.env, CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: "1" },
@@ -67,7 +67,8 @@ export class HeadlessClaude implements ProviderSession {
     this.#ports = ports;
     this.#sessionId = conversation.sessionId;
     const { sessionId } = conversation;
-    this.#stream = new ClaudeStream((event) => ports.emit(event), sessionId);
+    const resumed = conversation.kind === "resume" ? sessionId : null;
+    this.#stream = new ClaudeStream((event) => ports.emit(event), resumed);
     this.#writer = child.stdin!.getWriter();
     const output = this.#readOutput(child.stdout!);
     const errors = this.#readErrors(child.stderr!);
@@ -81,8 +82,7 @@ export class HeadlessClaude implements ProviderSession {
     });
     // Nothing is printed before the first message; the answer to `initialize` says that it listens.
     this.#control({ subtype: "initialize" }).then((answered) => {
-      // Told before the first delivery, so that it is on disk by then: whoever takes over looks in its transcript.
-      if (answered) ports.emit({ type: "ready", resume: sessionId });
+      if (answered) ports.emit({ type: "ready", resume: resumed });
     });
   }
 

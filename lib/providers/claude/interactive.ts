@@ -1,89 +1,151 @@
-import { join } from "@std/path";
 import { messageOf, shown } from "../../base/errors.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import type {
   Activity,
   Delivery,
+  HookEvent,
   ProbeResult,
   ProviderLaunch,
   ProviderPorts,
   ProviderSession,
 } from "../contract.ts";
 import { type ConversationStart, interactiveArguments, settingsOf } from "./arguments.ts";
+import { type Channel, MonitorChannel, SocketChannel, Undeliverable } from "./channel.ts";
+import { blockingDialog } from "./dialogs.ts";
 import { TranscriptFollower } from "./follower.ts";
+import { hookSettings, readHook } from "./hooks.ts";
 import { unpackPlugin } from "./plugin.ts";
-import { blockingDialog, findSession, readSession, type SessionInfo } from "./session_file.ts";
-import { writeSettings } from "./settings_file.ts";
-import { findTranscript, probeTranscript, type Row } from "./transcript.ts";
+import { findSession, readSession, type SessionInfo, type SessionMark } from "./session_file.ts";
+import { mergedSettings, writeSettings } from "./settings_file.ts";
+import { findTranscript, probeTranscript } from "./transcript.ts";
+import { TranscriptTail } from "./transcript_tail.ts";
+import { chooseRung, claudeVersion } from "./version.ts";
+import { Watch } from "./watch.ts";
 
-const POLL_MS = 200;
-/** A session that is not there after this time waits for the person. */
-const DIALOG_MS = 4_000;
-/** Longest path of a Unix socket. */
-const SOCKET_PATH_BYTES = 100;
-const LINE_BYTES = 1024 * 1024;
-const PRIORITY = { now: "now", next: "next", idle: "later" } as const;
+/** While the session is not there yet, and while something is on its way. */
+const QUICK_MS = 200;
+/** While all is idle: hooks say when that changes; where hooks are switched off, this is how late the status is. */
+const IDLE_MS = 2_000;
+/** A session that is not there, or has no way for messages, after this time waits for the person. */
+const PATIENCE_MS = 4_000;
+/** A monitor starts with the session, in a process of its own, and comes back when it lost the connection. */
+const MONITOR_PATIENCE_MS = 10_000;
+/** Clocks are the same, but `startedAt` is taken by another process. */
+const START_SLACK_MS = 1_000;
 
 /**
- * Claude Code (2.1.330) in the person's terminal: messages go in through its session socket, which leaves a half-typed
- * line alone; evidence comes from the transcript, the status from Claude's own session file.
+ * Claude Code (2.1.330) in the person's terminal. Messages go in through a {@linkcode Channel}; the status comes from
+ * Claude's own session file, and evidence from hooks and transcript.
  */
 export class InteractiveClaude implements ProviderSession {
   readonly #child: ChildHandle;
   readonly #launch: ProviderLaunch;
   readonly #ports: ProviderPorts;
-  readonly #socketPath: string;
+  readonly #channel: Channel;
+  readonly #mark: SessionMark;
+  /** What it was started with, merged. */
+  readonly #settings: Record<string, unknown>;
   readonly #follower: TranscriptFollower;
+  readonly #watch: Watch;
+  readonly #unwatchMonitor: () => void;
+  readonly #startedAt: number;
+  /** Conversations of this start, the present one last. */
+  readonly #conversations = new Set<string>();
   readonly exited: Promise<ExitStatus>;
   #session: SessionInfo | null = null;
+  #tail: TranscriptTail | null = null;
   #activity: Activity = "idle";
-  #dialog: string | null = null;
-  #transcript: { sessionId: string; path: string | null; offset: number; rest: string } | null = null;
+  #ready = false;
+  #fault: string | null = null;
+  /** Whether a monitor is connected, and since when that is so (monotonic). */
+  #monitor: { connected: boolean; since: number };
   #ended = false;
-  #cancelPoll: () => void;
-  #startedAt: number;
 
   static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<InteractiveClaude> {
-    const known = launch.resume !== null &&
-      await findTranscript(launch.env, launch.cwd, launch.resume) !== null;
-    const conversation: ConversationStart = known
-      ? { kind: "resume", sessionId: launch.resume! }
-      : { kind: "new", sessionId: crypto.randomUUID() };
-    const socketPath = socketPathFor(launch.stateDir);
-    const child = await ports.processes.spawn({
-      command: launch.command,
-      args: [
+    const { log, clock, processes } = ports;
+    const version = await claudeVersion(launch, clock);
+    const rung = chooseRung(launch.delivery, version);
+    const channel = rung === "socket" ? new SocketChannel(launch) : new MonitorChannel(launch, ports.monitor);
+    log.info("way of delivery", { channel: channel.name, claude: version ?? "unknown" });
+    try {
+      const known = launch.resume !== null &&
+        await findTranscript(launch.env, launch.cwd, launch.resume) !== null;
+      const conversation: ConversationStart = known
+        ? { kind: "resume", sessionId: launch.resume! }
+        : { kind: "new", sessionId: crypto.randomUUID() };
+      const settings = mergedSettings(launch, [
+        settingsOf(launch.approval),
+        hookSettings(launch),
+        // The model has to read the file that a notice names without a question to the person.
+        channel instanceof MonitorChannel ? { permissions: { allow: [`Read(/${channel.dir}/**)`] } } : {},
+      ]);
+      const args = [
         "--plugin-dir",
-        unpackPlugin(launch.stateDir),
+        unpackPlugin(launch, { monitor: rung === "monitor" }),
         ...interactiveArguments(launch, conversation, {
-          settingsFile: writeSettings(launch, settingsOf(launch.approval)),
-          socketPath,
+          settingsFile: writeSettings(launch, settings),
+          socketPath: channel.socketPath,
         }),
-      ],
-      cwd: launch.cwd,
-      // Versions in which the socket is behind a switch open it with this.
-      env: { ...launch.env, CLAUDE_CODE_HARBOR_KITE: "1" },
-      stdin: "inherit",
-      stdout: "inherit",
-      stderr: "inherit",
-      ownGroup: false,
-    });
-    return new InteractiveClaude(child, launch, ports, socketPath);
+      ];
+      const startedAt = clock.wall() - START_SLACK_MS;
+      const child = await processes.spawn({
+        command: launch.command,
+        args,
+        cwd: launch.cwd,
+        // Versions in which the socket is behind a switch open it with this.
+        env: rung === "socket" ? { ...launch.env, CLAUDE_CODE_HARBOR_KITE: "1" } : launch.env,
+        stdin: "inherit",
+        stdout: "inherit",
+        stderr: "inherit",
+        ownGroup: false,
+      });
+      const mark = {
+        pid: child.pid,
+        socketPath: channel.socketPath,
+        sessionId: conversation.sessionId,
+        startedAt,
+      };
+      return new InteractiveClaude(child, launch, ports, { channel, mark, settings });
+    } catch (error) {
+      channel.dispose();
+      throw error;
+    }
   }
 
-  private constructor(child: ChildHandle, launch: ProviderLaunch, ports: ProviderPorts, socketPath: string) {
+  private constructor(
+    child: ChildHandle,
+    launch: ProviderLaunch,
+    ports: ProviderPorts,
+    made: { channel: Channel; mark: SessionMark; settings: Record<string, unknown> },
+  ) {
+    const { clock } = ports;
     this.#child = child;
     this.#launch = launch;
     this.#ports = ports;
-    this.#socketPath = socketPath;
-    this.#follower = new TranscriptFollower((event) => ports.emit(event));
-    this.#startedAt = ports.clock.mono();
-    this.#cancelPoll = ports.clock.setTimer(POLL_MS, () => this.#poll());
+    this.#channel = made.channel;
+    this.#mark = made.mark;
+    this.#settings = made.settings;
+    this.#startedAt = clock.mono();
+    if (launch.resume !== null) this.#conversations.add(launch.resume);
+    this.#follower = new TranscriptFollower((event) => {
+      if (event.type === "done" || event.type === "failed") {
+        for (const id of event.deliveryIds) this.#channel.over(id);
+      }
+      ports.emit(event);
+    });
+    this.#watch = new Watch(clock, { look: () => this.#look(), paceMs: () => this.#paceMs() });
+    this.#monitor = { connected: false, since: clock.mono() };
+    this.#unwatchMonitor = this.#channel instanceof MonitorChannel
+      ? ports.monitor.watch((connected) => {
+        if (connected !== this.#monitor.connected) this.#monitor = { connected, since: clock.mono() };
+        this.#watch.poke();
+      })
+      : () => {};
     this.exited = child.exited.then(async (status) => {
-      this.#ended = true;
-      this.#cancelPoll();
+      this.#end();
       // The last rows may have been written after the last look.
       await this.#readTranscript().catch(() => {});
+      this.#channel.dispose();
       return status;
     });
   }
@@ -92,127 +154,153 @@ export class InteractiveClaude implements ProviderSession {
     return this.#child.pid;
   }
 
-  #poll(): void {
-    this.#look().catch((error) =>
-      this.#ports.log.warn("claude's own files cannot be read", { error: messageOf(error) })
-    ).finally(() => {
-      if (!this.#ended) this.#cancelPoll = this.#ports.clock.setTimer(POLL_MS, () => this.#poll());
-    });
+  #end(): void {
+    this.#ended = true;
+    this.#watch.stop();
+    this.#unwatchMonitor();
+  }
+
+  #paceMs(): number {
+    return this.#ready && this.#activity === "idle" && this.#follower.size === 0 ? IDLE_MS : QUICK_MS;
+  }
+
+  hook(event: HookEvent): void {
+    if (this.#ended) return;
+    this.#ports.log.debug("hook", { name: event.name });
+    const fact = readHook(event);
+    if (fact.kind === "prompt") this.#follower.prompt(fact.text);
+    this.#watch.poke();
   }
 
   async #look(): Promise<void> {
+    try {
+      await this.#readSession();
+      if (this.#ended) return;
+      this.#checkWay();
+      await this.#readTranscript();
+    } catch (error) {
+      this.#ports.log.warn("claude's own files cannot be read", { error: messageOf(error) });
+    }
+  }
+
+  async #readSession(): Promise<void> {
     const before = this.#session;
     const session = before === null
-      ? await findSession(this.#launch.env, this.#socketPath)
-      : await readSession(before.path, this.#socketPath);
+      ? await findSession(this.#launch.env, this.#mark)
+      : await readSession(before.path, this.#mark.startedAt);
     if (this.#ended) return;
     if (session === null) return before === null ? await this.#waitsForPerson() : undefined;
-    this.#session = session;
-    if (before === null) {
-      this.#dialog = null;
-      this.#ports.emit({ type: "ready", resume: session.sessionId });
-    } else if (before.sessionId !== session.sessionId) {
-      // `/clear` and `/resume`: the process lives on with another conversation.
+    if (before !== null && before.sessionId !== session.sessionId) {
+      // `/clear` and `/resume`: the process lives on with another conversation; the old one may have last rows.
+      await this.#readTranscript();
+      if (this.#ended) return;
       this.#ports.emit({ type: "conversation", resume: session.sessionId });
     }
-    if (session.activity !== this.#activity) {
-      this.#activity = session.activity;
-      this.#ports.emit({
-        type: "activity",
-        activity: session.activity,
-        ...(session.waitingFor === null ? {} : { detail: session.waitingFor }),
-      });
+    this.#session = session;
+    this.#conversations.delete(session.sessionId);
+    this.#conversations.add(session.sessionId);
+    if (session.activity === this.#activity || !this.#ready) return;
+    this.#activity = session.activity;
+    this.#ports.emit({
+      type: "activity",
+      activity: session.activity,
+      ...(session.waitingFor === null ? {} : { detail: session.waitingFor }),
+    });
+  }
+
+  /** Says that messages can come, or plainly why they cannot. */
+  #checkWay(): void {
+    const session = this.#session;
+    if (session === null) return;
+    const missing = this.#missing(session);
+    if (missing === null) {
+      this.#setFault(null);
+      if (this.#ready) return;
+      this.#ready = true;
+      this.#ports.emit({ type: "ready", resume: session.sessionId, channel: this.#channel.name });
+    } else if (missing.patient) {
+      this.#setFault(missing.reason);
     }
-    await this.#readTranscript();
+  }
+
+  /** What the channel lacks; `patient` once it has been waited for long enough. */
+  #missing(session: SessionInfo): { reason: string; patient: boolean } | null {
+    const now = this.#ports.clock.mono();
+    if (this.#channel.socketPath !== null) {
+      if (session.socketPath === this.#channel.socketPath) return null;
+      return {
+        reason:
+          "this claude listens on no session socket, so messages wait: update it, or set delivery to monitor",
+        patient: now - this.#startedAt > PATIENCE_MS,
+      };
+    }
+    if (this.#monitor.connected) return null;
+    return {
+      reason:
+        "this claude has no session socket and runs no plugin monitor, so messages wait: update it (2.1.330 works)",
+      patient: now - Math.max(this.#monitor.since, this.#startedAt) > MONITOR_PATIENCE_MS,
+    };
   }
 
   /** Nothing is answered by keystrokes: what waits is named, in the log and on the bus. */
   async #waitsForPerson(): Promise<void> {
-    if (this.#ports.clock.mono() - this.#startedAt < DIALOG_MS) return;
-    const dialog = `blocked: ${await blockingDialog(this.#launch.env, this.#launch.cwd)}`;
-    if (dialog === this.#dialog || this.#ended) return;
-    this.#dialog = dialog;
-    this.#ports.log.warn("claude waits for the person at the terminal", { dialog });
-    this.#ports.emit({ type: "fault", reason: dialog });
+    if (this.#ports.clock.mono() - this.#startedAt < PATIENCE_MS) return;
+    const dialog = await blockingDialog(this.#launch, this.#settings);
+    if (!this.#ended) this.#setFault(`blocked: ${dialog}`);
+  }
+
+  #setFault(reason: string | null): void {
+    if (reason === this.#fault) return;
+    this.#fault = reason;
+    if (reason !== null) this.#ports.log.warn("claude cannot take messages", { reason });
+    this.#ports.emit({ type: "fault", reason });
   }
 
   /** Feeds the rows that are new since the last look to the follower. */
   async #readTranscript(): Promise<void> {
     const sessionId = this.#session?.sessionId;
     if (sessionId === undefined) return;
-    if (this.#transcript?.sessionId !== sessionId) {
-      this.#transcript = { sessionId, path: null, offset: 0, rest: "" };
-    }
-    const transcript = this.#transcript;
-    transcript.path ??= await findTranscript(this.#launch.env, this.#launch.cwd, sessionId);
-    if (transcript.path === null) return;
-    const { size } = await Deno.stat(transcript.path);
-    if (size <= transcript.offset) return;
-    const text = transcript.rest + await readFrom(transcript.path, transcript.offset, size);
-    transcript.offset = size;
-    const end = text.lastIndexOf("\n");
-    transcript.rest = text.slice(end + 1);
-    for (const line of text.slice(0, end + 1).split("\n")) {
-      if (line === "") continue;
-      let row: Row;
-      try {
-        row = JSON.parse(line) as Row;
-      } catch {
-        continue;
-      }
-      this.#follower.take(row);
-    }
+    if (this.#tail?.sessionId !== sessionId) this.#tail = new TranscriptTail(this.#launch, sessionId);
+    await this.#tail.read((row) => this.#follower.take(row, sessionId));
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { deliveryId, text, when } = delivery;
-    const line = JSON.stringify({
-      type: "user",
-      uuid: deliveryId,
-      msg_id: deliveryId,
-      priority: PRIORITY[when],
-      message: { role: "user", content: text },
-    }) + "\n";
-    const bytes = new TextEncoder().encode(line);
-    if (bytes.length > LINE_BYTES) {
-      // Claude closes the connection on a longer line; no later attempt could do better.
-      this.#ports.emit({
-        type: "failed",
-        deliveryIds: [deliveryId],
-        failure: "message",
-        reason: "longer than the 1 MiB that claude's session socket takes",
-      });
-      return;
-    }
-    this.#follower.handed(deliveryId);
+    const { deliveryId, text } = delivery;
+    this.#follower.handed(deliveryId, text, this.#channel.pathOf(deliveryId));
     try {
-      await writeToSocket(this.#socketPath, bytes);
+      await this.#channel.deliver(delivery, signal);
+      this.#watch.poke();
     } catch (error) {
       this.#follower.forget(deliveryId);
-      throw error;
+      if (!(error instanceof Undeliverable)) throw error;
+      const reason = error.message;
+      this.#ports.emit({ type: "failed", deliveryIds: [deliveryId], failure: "message", reason });
     }
   }
 
   async probe(deliveryIds: string[]): Promise<Map<string, ProbeResult>> {
     const results = new Map<string, ProbeResult>();
-    const asked: string[] = [];
+    let asked: string[] = [];
     for (const id of deliveryIds) {
-      if (this.#follower.open.has(id) && this.#activity !== "idle") {
+      if (this.#follower.has(id) && this.#activity !== "idle") {
         results.set(id, { state: "placed", evidence: "held by the running claude" });
       } else asked.push(id);
     }
     try {
-      const sessionId = this.#launch.resume ?? this.#session?.sessionId;
-      const path = sessionId === undefined
-        ? null
-        : await findTranscript(this.#launch.env, this.#launch.cwd, sessionId);
-      for (const [id, result] of await probeTranscript(path, asked)) {
-        if (result.state !== "absent") this.#follower.forget(id);
-        results.set(id, result);
+      const notices = this.#channel.socketPath === null;
+      for (const sessionId of [...this.#conversations].reverse()) {
+        const path = await findTranscript(this.#launch.env, this.#launch.cwd, sessionId);
+        for (const [id, result] of await probeTranscript(path, asked, { notices })) results.set(id, result);
+        asked = asked.filter((id) => results.get(id)?.state === "absent");
+        if (asked.length === 0) break;
       }
+      for (const id of asked) if (!results.has(id)) results.set(id, { state: "absent" });
     } catch (error) {
       for (const id of asked) results.set(id, { state: "unknown", reason: messageOf(error) });
+    }
+    for (const [id, { state }] of results) {
+      if (state !== "absent" && state !== "placed") this.#follower.forget(id);
     }
     return results;
   }
@@ -223,49 +311,9 @@ export class InteractiveClaude implements ProviderSession {
   }
 
   async shutdown(options: { graceful: boolean; timeoutMs: number }): Promise<ExitStatus> {
-    this.#ended = true;
-    this.#cancelPoll();
+    this.#end();
     const status = await this.#child.stop({ graceMs: options.graceful ? options.timeoutMs : 0 });
-    try {
-      Deno.removeSync(this.#socketPath);
-    } catch { /* claude removed it */ }
     this.#ports.log.debug("claude ended", { how: shown(status.signal ?? String(status.code)) });
     return status;
-  }
-}
-
-/** A path in the agent's own 0700 directory, or in a fresh one where that is too long for a socket. */
-function socketPathFor(stateDir: string): string {
-  const path = join(stateDir, "claude.sock");
-  if (new TextEncoder().encode(path).length <= SOCKET_PATH_BYTES) return path;
-  return join(Deno.makeTempDirSync({ prefix: "relay-" }), "c.sock");
-}
-
-async function writeToSocket(path: string, bytes: Uint8Array): Promise<void> {
-  const socket = await Deno.connect({ transport: "unix", path });
-  try {
-    for (let at = 0; at < bytes.length;) at += await socket.write(bytes.subarray(at));
-    await socket.closeWrite();
-    // Claude answers nothing; it closes its side once it has read everything.
-    await socket.read(new Uint8Array(1));
-  } finally {
-    socket.close();
-  }
-}
-
-async function readFrom(path: string, from: number, to: number): Promise<string> {
-  const file = await Deno.open(path);
-  try {
-    await file.seek(from, Deno.SeekMode.Start);
-    const bytes = new Uint8Array(to - from);
-    let at = 0;
-    while (at < bytes.length) {
-      const read = await file.read(bytes.subarray(at));
-      if (read === null) break;
-      at += read;
-    }
-    return new TextDecoder().decode(bytes.subarray(0, at));
-  } finally {
-    file.close();
   }
 }

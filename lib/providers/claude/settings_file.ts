@@ -4,17 +4,29 @@ import { writeFileAtomic } from "../../base/private_file.ts";
 import type { ProviderLaunch } from "../contract.ts";
 import { withoutSettings } from "./arguments.ts";
 
+const SETTINGS_FILE = "claude-settings.json";
+
 /**
- * Writes the settings of this launch merged with the person's own (`--settings FILE|JSON` among the provider's
- * arguments) to a private file and returns its path; null when there is nothing to say. Ours win where both speak;
- * lists of hooks are joined. Throws `E_CONFIG` when theirs cannot be read.
+ * Returns the person's own settings (`--settings FILE|JSON` among the provider's arguments) with these on top, in order:
+ * of two `--settings`, Claude keeps only the last (measured). Ours win where both speak; lists are joined. Throws
+ * `E_CONFIG` when theirs cannot be read.
  */
-export function writeSettings(launch: ProviderLaunch, own: Record<string, unknown>): string | null {
+export function mergedSettings(
+  launch: Pick<ProviderLaunch, "args" | "cwd">,
+  ours: readonly Record<string, unknown>[],
+): Record<string, unknown> {
   const { settings } = withoutSettings(launch.args);
-  if (settings === null && Object.keys(own).length === 0) return null;
-  const theirs = settings === null ? {} : readSettings(settings, launch.cwd);
-  const path = join(launch.stateDir, "claude-settings.json");
-  writeFileAtomic(path, JSON.stringify(merge(theirs, own)) + "\n");
+  return ours.reduce(merge, settings === null ? {} : readSettings(settings, launch.cwd));
+}
+
+/** Writes settings to the agent's private file (0600: they hold the token of the hooks) and returns its path. */
+export function writeSettings(
+  { stateDir }: Pick<ProviderLaunch, "stateDir">,
+  settings: Record<string, unknown>,
+): string | null {
+  if (Object.keys(settings).length === 0) return null;
+  const path = join(stateDir, SETTINGS_FILE);
+  writeFileAtomic(path, JSON.stringify(settings) + "\n");
   return path;
 }
 

@@ -20,7 +20,7 @@ export interface StreamRecord {
   total_cost_usd?: number;
   error?: unknown;
   parent_tool_use_id?: string | null;
-  message?: { model?: string; content?: string | { type?: string; text?: string }[] };
+  message?: { id?: string; model?: string; content?: string | { type?: string; text?: string }[] };
 }
 
 /**
@@ -38,6 +38,8 @@ export class ClaudeStream {
   #activity: Activity = "idle";
   #session: string | null;
   #cost = 0;
+  /** The answer of the model that records belong to now; each of its blocks has a record of its own. */
+  #answer: string | null = null;
 
   constructor(emit: (event: ProviderEvent) => void, sessionId: string | null) {
     this.#emit = emit;
@@ -131,7 +133,11 @@ export class ClaudeStream {
         evidence: `assistant record ${record.uuid ?? ""} after ours`,
       });
     }
+    // A helper agent's answers are part of the turn that asked for them.
     if (record.parent_tool_use_id) return;
+    const answer = record.message?.id ?? record.uuid ?? null;
+    if (answer !== this.#answer) this.#emit({ type: "turn" });
+    this.#answer = answer;
     const content = record.message?.content;
     const text = typeof content === "string"
       ? content
@@ -152,9 +158,9 @@ export class ClaudeStream {
   #result(record: StreamRecord): void {
     const ids = this.#named(record);
     const text = record.result ?? "";
+    const cost = record.total_cost_usd === undefined ? {} : { costUsd: record.total_cost_usd - this.#cost };
+    this.#cost = record.total_cost_usd ?? this.#cost;
     if (record.is_error !== true) {
-      const costUsd = record.total_cost_usd === undefined ? undefined : record.total_cost_usd - this.#cost;
-      this.#cost = record.total_cost_usd ?? this.#cost;
       for (const id of ids) this.#open.delete(id);
       if (ids.length === 0) return;
       this.#emit({
@@ -162,23 +168,29 @@ export class ClaudeStream {
         deliveryIds: ids,
         text,
         evidence: `result ${record.uuid ?? ""} without error`,
-        ...(costUsd === undefined ? {} : { costUsd }),
+        ...cost,
       });
       return;
     }
     const reason = text || (record.errors ?? []).map(String).join("; ") || record.subtype ||
       "the turn failed";
     const failure = classify({
+      subtype: record.subtype,
       status: record.api_error_status,
       terminalReason: record.terminal_reason,
       text: reason,
     });
-    this.#failed(ids, failure, reason.slice(0, 300));
+    this.#failed(ids, failure, reason.slice(0, 300), cost);
   }
 
-  #failed(ids: string[], failure: ReturnType<typeof classify>, reason: string): void {
+  #failed(
+    ids: string[],
+    failure: ReturnType<typeof classify>,
+    reason: string,
+    cost: { costUsd?: number } = {},
+  ): void {
     const open = ids.filter((id) => this.#open.has(id));
     for (const id of open) this.#open.delete(id);
-    if (open.length > 0) this.#emit({ type: "failed", deliveryIds: open, failure, reason });
+    if (open.length > 0) this.#emit({ type: "failed", deliveryIds: open, failure, reason, ...cost });
   }
 }

@@ -2,6 +2,7 @@ import { join } from "@std/path";
 import { lines } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { ProbeResult } from "../contract.ts";
+import { noticeToken } from "./notice.ts";
 
 const LINE_LIMIT = 16 * 1024 * 1024;
 
@@ -17,8 +18,20 @@ export interface Row {
   message?: {
     model?: string;
     stop_reason?: string | null;
-    content?: string | { type?: string; text?: string }[];
+    content?: string | Block[];
   };
+}
+
+/** A piece of a row's content. */
+interface Block {
+  type?: string;
+  text?: string;
+  /** Of a `tool_use`. */
+  id?: string;
+  input?: unknown;
+  /** Of a `tool_result`. */
+  tool_use_id?: string;
+  is_error?: boolean;
 }
 
 /** Directory of Claude Code's own files, from the environment it was given. */
@@ -59,14 +72,29 @@ async function isFile(path: string): Promise<boolean> {
   }
 }
 
+/** What a transcript says of one delivery so far. */
+interface Found {
+  last: Row | null;
+  seen: boolean;
+  text: string;
+  error: boolean;
+  /** For a delivery that was a pointer: the tool call under way that reads its text, and whether one did. */
+  reading: string | null;
+  read: boolean;
+}
+
 /**
  * Says from the transcript what became of deliveries of an earlier process. A user row with our uuid proves `placed`,
  * a real assistant row after it `seen`, one that ended its turn `done`. A row that nothing follows is a turn that was
  * never run to its end: Claude does not take it up again on resume, so the delivery has failed.
+ *
+ * With `notices`, deliveries were pointers to files: their row is found by the notice, and what the model said counts
+ * only after a tool result with the file.
  */
 export async function probeTranscript(
   path: string | null,
   deliveryIds: readonly string[],
+  options: { notices: boolean } = { notices: false },
 ): Promise<Map<string, ProbeResult>> {
   const results = new Map<string, ProbeResult>();
   if (path === null) {
@@ -74,7 +102,7 @@ export async function probeTranscript(
     return results;
   }
   const wanted = new Set(deliveryIds);
-  const found = new Map<string, { last: Row | null; seen: boolean; text: string; error: boolean }>();
+  const found = new Map<string, Found>();
   let current: string | null = null;
   try {
     const file = await Deno.open(path);
@@ -88,10 +116,15 @@ export async function probeTranscript(
         continue;
       }
       if (row.isSidechain === true) continue;
-      const ours = inputOf(row);
-      if (ours !== null && wanted.has(ours)) {
+      const ours = options.notices ? noticeOf(row, wanted) : inputOf(row);
+      if (ours !== null && wanted.has(ours) && ours !== current) {
         current = ours;
-        found.set(current, { last: null, seen: false, text: "", error: false });
+        const read = !options.notices;
+        found.set(current, { last: null, seen: false, text: "", error: false, reading: null, read });
+      } else if (row.type === "user" && current !== null && toolResultsOf(row).length > 0) {
+        const entry = found.get(current)!;
+        const result = toolResultsOf(row).find(({ id }) => id === entry.reading);
+        if (result !== undefined) entry.read ||= !result.isError;
       } else if (row.type === "user" && row.isMeta !== true && typeof row.message?.content === "string") {
         // Somebody else's prompt: what follows is another turn.
         current = null;
@@ -101,7 +134,10 @@ export async function probeTranscript(
           entry.error = true;
           entry.text = textOf(row);
         } else {
-          entry.seen = true;
+          const file = `${current}.txt`;
+          const use = toolUsesOf(row).find(({ input }) => JSON.stringify(input ?? null).includes(file));
+          if (use !== undefined) entry.reading = use.id;
+          entry.seen ||= entry.read;
           entry.last = row;
           entry.text = textOf(row) || entry.text;
         }
@@ -123,6 +159,15 @@ export function inputOf(row: Row): string | null {
     : null;
 }
 
+/** The delivery whose notice a row brings in. */
+function noticeOf(row: Row, wanted: ReadonlySet<string>): string | null {
+  if (row.type !== "user" && row.type !== "attachment") return null;
+  if (toolResultsOf(row).length > 0) return null;
+  const text = JSON.stringify(row);
+  for (const id of wanted) if (text.includes(noticeToken(id))) return id;
+  return null;
+}
+
 /** True for the row that stands for an error of the model API instead of an answer. */
 export function isApiError(row: Row): boolean {
   return row.isApiErrorMessage === true || row.message?.model === "<synthetic>";
@@ -130,7 +175,7 @@ export function isApiError(row: Row): boolean {
 
 function judge(
   id: string,
-  entry: { last: Row | null; seen: boolean; text: string; error: boolean } | undefined,
+  entry: Found | undefined,
 ): ProbeResult {
   if (entry === undefined) return { state: "absent" };
   if (entry.error && !entry.seen) {
@@ -151,4 +196,25 @@ export function textOf(row: Row): string {
   const content = row.message?.content;
   if (typeof content === "string") return content;
   return (content ?? []).map((block) => block.type === "text" ? block.text ?? "" : "").join("");
+}
+
+/** The tools that an assistant row calls. */
+export function toolUsesOf(row: Row): { id: string; input: unknown }[] {
+  return blocksOf(row).flatMap(({ type, id, input }) =>
+    type === "tool_use" && typeof id === "string" ? [{ id, input }] : []
+  );
+}
+
+/** The results of tools that a user row brings in. */
+export function toolResultsOf(row: Row): { id: string; isError: boolean }[] {
+  return blocksOf(row).flatMap((block) =>
+    block.type === "tool_result" && typeof block.tool_use_id === "string"
+      ? [{ id: block.tool_use_id, isError: block.is_error === true }]
+      : []
+  );
+}
+
+function blocksOf(row: Row): Block[] {
+  const content = row.message?.content;
+  return Array.isArray(content) ? content : [];
 }

@@ -26,7 +26,6 @@ const QUIET = [
   "item/commandExecution/outputDelta",
   "item/fileChange/outputDelta",
   "item/mcpToolCall/progress",
-  "thread/tokenUsage/updated",
   "account/rateLimits/updated",
 ];
 

@@ -17,6 +17,33 @@ export interface Turn {
   items?: ThreadItem[];
 }
 
+/** How far the model is with the answers of one turn. */
+interface Answers {
+  /** The answer under way was counted when the one before it called a tool. */
+  counted: boolean;
+  /** The newest answer is complete. */
+  answered: boolean;
+  /** The newest answer called a tool. */
+  called: boolean;
+  /** Ids of the calls so far: each is told of twice, at its start and its end. */
+  calls: Set<string>;
+}
+
+/** Items with which an answer ends or goes on by itself; all others are calls of tools. */
+const SPOKEN = new Set(["agentMessage", "reasoning", "plan", "contextCompaction"]);
+
+function newTurn() {
+  return {
+    deliveries: [] as string[],
+    seen: false,
+    text: "",
+    counted: false,
+    answered: false,
+    called: false,
+    calls: new Set<string>(),
+  };
+}
+
 /** Items that the model itself produced: each proves that it saw the turn's input. */
 function isModelOutput(item: ThreadItem): boolean {
   return item.type !== undefined && item.type !== "userMessage" && item.type !== "hookPrompt";
@@ -30,7 +57,7 @@ function isModelOutput(item: ThreadItem): boolean {
  */
 export class CodexThread {
   readonly #emit: (event: ProviderEvent) => void;
-  readonly #turns = new Map<string, { deliveries: string[]; seen: boolean; text: string }>();
+  readonly #turns = new Map<string, { deliveries: string[]; seen: boolean; text: string } & Answers>();
   #activity: Activity = "idle";
   #threadId: string;
   #turnId: string | null = null;
@@ -65,6 +92,8 @@ export class CodexThread {
         this.#turnId = (params.turn as Turn).id ?? null;
         this.#paused = false;
         return;
+      case "thread/tokenUsage/updated":
+        return this.#answered(String(params.turnId));
       case "item/started":
       case "item/completed":
         return this.#item(String(params.turnId), params.item as ThreadItem, method === "item/completed");
@@ -109,6 +138,11 @@ export class CodexThread {
         });
       }
     }
+    if (isModelOutput(item) && !SPOKEN.has(item.type!) && !turn.calls.has(item.id ?? "")) {
+      turn.calls.add(item.id ?? "");
+      turn.called = true;
+      this.#asksAgain(turn);
+    }
     if (completed && item.type === "agentMessage" && item.text) {
       turn.text = item.text;
       this.#emit({ type: "output", text: item.text + "\n" });
@@ -117,8 +151,27 @@ export class CodexThread {
 
   #turn(turnId: string) {
     let turn = this.#turns.get(turnId);
-    if (turn === undefined) this.#turns.set(turnId, turn = { deliveries: [], seen: false, text: "" });
+    if (turn === undefined) this.#turns.set(turnId, turn = newTurn());
     return turn;
+  }
+
+  /** Token usage comes once for every answer of the model (measured). */
+  #answered(turnId: string): void {
+    const turn = this.#turn(turnId);
+    turn.answered = true;
+    if (!turn.counted) this.#emit({ type: "turn" });
+    turn.counted = false;
+    this.#asksAgain(turn);
+  }
+
+  /**
+   * An answer that called a tool is followed by another question to the model: counted now, so that a limit stops it
+   * before it has cost anything. The call and the usage come in either order.
+   */
+  #asksAgain(turn: Answers): void {
+    if (!turn.answered || !turn.called) return;
+    this.#emit({ type: "turn" });
+    Object.assign(turn, { answered: false, called: false, counted: true });
   }
 
   /** A turn ended. */

@@ -10,7 +10,7 @@ import type {
   ProviderPorts,
   ProviderSession,
 } from "../contract.ts";
-import { ECHO_LINE_LIMIT, ECHO_RECORD, type EchoInput, type EchoOutput } from "./protocol.ts";
+import { ECHO_LINE_LIMIT, ECHO_RECORD, type EchoInput, type EchoOutput, SEEN } from "./protocol.ts";
 
 /** The provider that needs no agent: a child process of this very executable that echoes. */
 export const echoAdapter: ProviderAdapter = {
@@ -132,6 +132,8 @@ class EchoSession implements ProviderSession {
       if (handled === null) results.set(id, { state: "unknown", reason });
       else if (handled.has(id)) {
         results.set(id, { state: "done", evidence: "record of the echo agent", text: "" });
+      } else if (handled.has(SEEN + id)) {
+        results.set(id, { state: "seen", evidence: "record of the echo agent" });
       } else results.set(id, { state: "absent" });
     }
     return results;

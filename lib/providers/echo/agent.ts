@@ -1,7 +1,7 @@
 import { lines } from "../../base/bytes.ts";
 import type { FailureClass } from "../contract.ts";
 import type { EchoOptions } from "./options.ts";
-import { ECHO_LINE_LIMIT, type EchoInput, type EchoOutput } from "./protocol.ts";
+import { ECHO_LINE_LIMIT, type EchoInput, type EchoOutput, SEEN } from "./protocol.ts";
 
 const PLAIN: EchoOptions = { slowMs: 0, fail: null, exit: null, turns: 1, costUsd: null };
 
@@ -30,7 +30,9 @@ export async function runEchoAgent(
       say({ type: "failed", deliveryId, failure, reason });
     void say({ type: "placed", deliveryId });
     if (fail !== null && fail !== "seen") return await failed(fail, `echo was told to fail (${fail})`);
-    record(deliveryId);
+    // An answer that takes time is handled only when it has ended.
+    const atOnce = slowMs === 0 && exit === null && fail === null;
+    record(atOnce ? deliveryId : `${SEEN}${deliveryId}`);
     void say({ type: "seen", deliveryId });
     for (let i = 0; i < turns; i++) void say({ type: "turn" });
     if (slowMs > 0 && !(await pause.wait(slowMs))) {
@@ -38,6 +40,7 @@ export async function runEchoAgent(
     }
     if (exit !== null) return exited.resolve(exit);
     if (fail === "seen") return await failed("transient", "echo was told to fail (seen)");
+    if (!atOnce) record(deliveryId);
     const cost = costUsd === null ? {} : { costUsd };
     await say({ type: "done", deliveryId, text: `echo: ${bodyOf(text)}`, ...cost });
   };

@@ -20,5 +20,8 @@ export type EchoOutput =
 /** Largest line either side takes: a body of 1 MiB, JSON-escaped in the worst case, fits. */
 export const ECHO_LINE_LIMIT = 8 * 1024 * 1024;
 
+/** In the record, before the id of a delivery whose answer had begun. */
+export const SEEN = "seen ";
+
 /** Name of the child's own record of what it has handled, below the agent's state directory. */
 export const ECHO_RECORD = "echo.log";

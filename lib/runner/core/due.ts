@@ -1,25 +1,21 @@
 import { goalDue } from "./goal.ts";
-import { lapsesAt } from "./pump.ts";
 import type { State } from "./types.ts";
 
 /**
  * Returns the monotonic time at which a `tick` is due, Infinity when only an event can change anything. The
  * shell keeps one timer for it.
- *
- * `stepped` is the time of the last step. What was due by then and was not acted on waits for something else
- * than time; ticking for it would only spin.
  */
-export function nextDue(state: State, stepped: number): number {
+export function nextDue(state: State): number {
   let due = Infinity;
   const consider = (at: number) => {
-    if (at > stepped && at < due) due = at;
+    if (at < due) due = at;
   };
   if (state.phase.phase === "ended") return due;
   consider(goalDue(state));
   if (state.phase.phase === "draining") consider(state.phase.deadline);
   const provider = state.provider;
   if (provider.state === "waiting") consider(provider.until);
-  for (const at of state.retries.values()) consider(at);
+  if (state.phase.phase === "running") consider(state.retries.next());
   if (state.fault !== null && state.flight.size === 0) consider(state.fault.retryAt);
   if (provider.state === "ready") {
     for (const at of state.suspects.values()) consider(at);
@@ -29,14 +25,16 @@ export function nextDue(state: State, stepped: number): number {
       }
     }
   }
-  for (const lease of state.leases.values()) consider(lapsesAt(lease));
   if (state.bus === "up") {
-    if (state.refetchAt !== null) consider(state.refetchAt);
     for (const lease of state.leases.values()) {
       if (!lease.renewing) consider(Math.max(lease.sentAt + lease.leaseMs / 3, state.claimNotBefore));
     }
-    for (const entry of state.acks.values()) consider(entry.due);
-    for (const entry of state.replies.values()) consider(entry.due);
+    consider(state.acks.next());
+    consider(state.replies.next());
+    consider(state.fetches.next());
+    if (
+      state.intake === "behind" && state.resync === "idle" && state.rows.size <= state.config.maxQueue / 2
+    ) consider(state.resyncNotBefore);
     if (state.claiming.size === 0 && Number.isFinite(state.claimNotBefore)) consider(state.claimNotBefore);
   }
   return due;

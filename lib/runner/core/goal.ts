@@ -126,7 +126,7 @@ export function moved(state: State, now: Now, row: JournalRow, next: MessageStat
   if (next.state === "done") run.done++;
   else if (next.state === "failed") run.failed++;
   else if (next.state === "dead") run.dead++;
-  if ("reason" in next) run.failure = next.reason;
+  if ("reason" in next && next.state !== "dropped") run.failure = next.reason;
   if (goal.once === null) return;
   if (run.work.state === "waiting" && next.state === "delivering") {
     run.work = { state: "begun", key: row.key };
@@ -217,7 +217,7 @@ function limitOf(state: State, now: Now): string | null {
     // An agent that serves ends between two messages; only what goes beyond the limit is cut off.
     const between = goal.once === null && state.flight.size === 0;
     if (run.turns > goal.maxTurns || (between && run.turns === goal.maxTurns)) {
-      return `the limit of ${goal.maxTurns} turns is reached`;
+      return `the limit of ${goal.maxTurns} ${goal.maxTurns === 1 ? "turn" : "turns"} is reached`;
     }
   }
   if (goal.maxCostUsd !== null && run.costUsd !== null && run.costUsd >= goal.maxCostUsd) {

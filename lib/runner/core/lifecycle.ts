@@ -28,30 +28,18 @@ export function command(state: State, effects: Effect[], now: Now, payload: Comm
     return void refuse("another lifecycle command came less than 5 s ago");
   }
   if (!hard && state.phase.phase !== "running") return void refuse("the agent is stopping already");
-  if (type === "agent.restart" && state.restarting !== null) {
-    return void refuse("another restart is under way");
-  }
   state.lastLifecycleAt = now.mono;
   remember(state, effects, now, commandId, type);
-  // An end must come about whatever the disk does. A restart waits until its id is on disk: a run that comes after
-  // could not know that it has happened.
-  if (type === "agent.restart") effects.push({ type: "begin", commandId });
-  else begin(state, effects, now, commandId);
-}
-
-/** Begins what a command asks for. */
-export function begin(state: State, effects: Effect[], now: Now, commandId: string): void {
-  const type = state.commands.get(commandId)?.type;
-  if (type === undefined) return;
   effects.push({ type: "command.update", update: { commandId, status: "accepted" } });
   effects.push({ type: "command.update", update: { commandId, status: "running" } });
   effects.push({ type: "log", level: "info", message: "lifecycle command", fields: { type, commandId } });
   const outcome: ExitOutcome = { cause: { kind: "command", commandId, action: type }, deregister: true };
-  if (type === "agent.kill") stopHard(state, effects, outcome);
-  else if (type === "agent.shutdown") drain(state, effects, now, { then: "exit", outcome, commandId });
-  else if (state.phase.phase === "running") {
-    drain(state, effects, now, { then: "respawn", outcome, commandId });
-  }
+  if (hard) stopHard(state, effects, outcome);
+  else {drain(state, effects, now, {
+      then: type === "agent.shutdown" ? "exit" : "respawn",
+      outcome,
+      commandId,
+    });}
 }
 
 function remember(state: State, effects: Effect[], now: Now, commandId: string, type: string): void {
@@ -62,32 +50,6 @@ function remember(state: State, effects: Effect[], now: Now, commandId: string, 
     if (oldest !== undefined) state.commands.delete(oldest);
   }
   effects.push({ type: "persist.command", row });
-}
-
-/**
- * Answers the commands of earlier runs whose answer the relay may not have. None is run again: a restart that was under
- * way when its run died has an unknown effect; an end has come about in any case.
- */
-export function answerEarlier(state: State, effects: Effect[]): void {
-  for (const { commandId, type, phase } of state.commands.values()) {
-    if (phase === "told") continue;
-    const known = phase === "ended" || type !== "agent.restart";
-    effects.push({
-      type: "command.update",
-      update: known
-        ? { commandId, status: "succeeded", result: { action: type, agentId: state.config.agentId } }
-        : { commandId, status: "failed", error: "the runner ended while the command ran" },
-    });
-  }
-}
-
-/** The relay has the answer to a command: nothing is owed any more. */
-export function told(state: State, effects: Effect[], now: Now, commandId: string): void {
-  const row = state.commands.get(commandId);
-  if (row === undefined || row.phase === "told") return;
-  const ended = { ...row, phase: "told" as const, at: now.wall };
-  state.commands.set(commandId, ended);
-  effects.push({ type: "persist.command", row: ended });
 }
 
 /** A signal: the first one drains, any second one ends everything within 2 s. */
@@ -136,7 +98,11 @@ export function drain(
   if (then === "exit") {
     effects.push({ type: "watchdog", hardAfterMs: withinMs + END_SLACK_MS });
   }
-  // Work that was claimed but not begun goes back at once, so that another agent need not wait for the lease.
+  releaseUndone(state, effects, now);
+}
+
+/** Claimed work that nobody works on goes back at once, so that another agent need not wait for the lease. */
+function releaseUndone(state: State, effects: Effect[], now: Now): void {
   for (const [key] of state.leases) {
     const row = state.rows.get(key);
     if (!row || inFlight(row.state) || row.state.state === "done") continue;
@@ -154,6 +120,13 @@ function stopHard(state: State, effects: Effect[], outcome: ExitOutcome): void {
     state.provider = { state: "stopping", incarnation: state.provider.incarnation };
     effects.push({ type: "stop-provider", graceful: false, timeoutMs: 0 });
   }
+}
+
+/** The process outgrew its bound and would be killed at a worse moment: it ends in order, what is open is on disk. */
+export function outOfMemory(state: State, effects: Effect[], rssBytes: number): void {
+  const message = `the runner uses ${Math.round(rssBytes / 1024 / 1024)} MiB of memory`;
+  effects.push({ type: "log", level: "error", message });
+  stopHard(state, effects, { cause: { kind: "error", code: "E_INTERNAL", message }, deregister: false });
 }
 
 /** Moves a drain on: stops the provider when the turn ended or time is up, then ends the run or starts anew. */
@@ -174,11 +147,11 @@ export function advanceEnd(state: State, effects: Effect[], now: Now): void {
     state.restarting = state.phase.commandId ?? null;
     state.phase = { phase: "running" };
     state.provider = { state: "none" };
-    // Mail that came during the restart was left at the relay.
-    state.refetchAt = now.mono;
     return;
   }
   const { outcome } = state.phase;
+  // A turn that was cut off by the end is proven to be over; what may still be under way keeps its lease.
+  releaseUndone(state, effects, now);
   state.phase = { phase: "ended" };
   effects.push({ type: "exit", outcome });
 }

@@ -1,11 +1,11 @@
 import type { JournalRow, MessageState } from "../../inbox/contract.ts";
-import { finished, inFlight, keyOf, LOCAL_STORE, mayAck, receivedRow } from "../../inbox/core/row.ts";
-import type { Message, SideStage, Stage } from "../../protocol/message.ts";
+import { bodyBytes, finished, inFlight, LOCAL_STORE, mayAck } from "../../inbox/core/row.ts";
+import type { SideStage, Stage } from "../../protocol/message.ts";
 import type { FailureClass, ProbeResult } from "../../providers/contract.ts";
-import { isForUs } from "./addressing.ts";
-import { mayTake, moved } from "./goal.ts";
+import { moved } from "./goal.ts";
 import { KNOWN_LIMIT } from "./state.ts";
-import type { Effect, Fault, Now, State } from "./types.ts";
+import type { Effect, Now, State } from "./types.ts";
+import { enqueue } from "./waiting.ts";
 
 /** First back-off after a failed turn; doubles up to {@linkcode RETRY_CAP_MS} (R-6). */
 const RETRY_BASE_MS = 1_000;
@@ -20,7 +20,9 @@ export function move(
   now: Now,
   row: JournalRow,
   next: MessageState,
-  change: Partial<Pick<JournalRow, "attempt" | "redelivery" | "failures" | "acked" | "reply">> = {},
+  change: Partial<
+    Pick<JournalRow, "attempt" | "generation" | "redelivery" | "failures" | "acked" | "reply">
+  > = {},
 ): JournalRow {
   const updated: JournalRow = { ...row, ...change, state: next, updatedAt: now.wall };
   moved(state, now, row, next);
@@ -37,25 +39,28 @@ export function move(
   }
   if (next.state === "retry") state.retries.set(row.key, now.mono + Math.max(0, next.notBefore - now.wall));
   else state.retries.delete(row.key);
-  if (mayAck(updated) && !updated.acked && !state.acks.has(row.key)) {
-    state.acks.set(row.key, { due: now.mono, tries: 0 });
-  }
-  if (updated.reply !== null && !state.replies.has(row.key)) {
-    state.replies.set(row.key, { due: now.mono, tries: 0 });
-  }
+  if (next.state === "held") state.held.add(row.key);
+  else state.held.delete(row.key);
+  if (mayAck(updated) && !updated.acked && !state.acks.has(row.key)) state.acks.set(row.key, now.mono);
+  if (updated.reply !== null && !state.replies.has(row.key)) state.replies.set(row.key, now.mono);
   effects.push({ type: "persist", row: updated });
   if (finished(updated)) {
     settle(state, updated);
   } else {
     state.rows.set(row.key, updated);
+    if (next.state === "received" && row.state.state !== "received") enqueue(state, updated);
   }
   return updated;
 }
 
 function settle(state: State, row: JournalRow): void {
-  state.rows.delete(row.key);
-  state.acks.delete(row.key);
-  state.replies.delete(row.key);
+  if (state.rows.delete(row.key) && row.message !== null) state.bodyBytes -= bodyBytes(row.message);
+  for (
+    const [name, agenda] of [["ack", state.acks], ["reply", state.replies], ["fetch", state.fetches]] as const
+  ) {
+    agenda.delete(row.key);
+    state.tries.delete(`${name} ${row.key}`);
+  }
   state.leases.delete(row.key);
   state.claiming.delete(row.key);
   if (row.state.state === "skipped") {
@@ -65,13 +70,21 @@ function settle(state: State, row: JournalRow): void {
     trim(state.skipped, SKIPPED_LIMIT);
     return;
   }
-  if (row.state.state === "dead") state.dead++;
+  if (row.state.state === "dead") {
+    state.dead.set(row.key, { ...row, message: null });
+    state.untold.add(row.key);
+    trim(state.dead, KNOWN_LIMIT);
+    trim(state.untold, KNOWN_LIMIT);
+  } else {
+    state.dead.delete(row.key);
+    state.untold.delete(row.key);
+  }
   state.known.add(row.key);
   trim(state.known, KNOWN_LIMIT);
 }
 
 /** Forgets the oldest entry of a memory that is over its bound. */
-function trim(memory: Map<string, unknown> | Set<string>, limit: number): void {
+export function trim(memory: Map<string, unknown> | Set<string>, limit: number): void {
   if (memory.size <= limit) return;
   const oldest = memory.keys().next().value;
   if (oldest !== undefined) memory.delete(oldest);
@@ -85,75 +98,22 @@ export function report(
   row: JournalRow,
   stage: Stage | SideStage,
   evidence?: string,
+  at: number = now.wall,
 ): void {
   effects.push({
     type: "report",
-    storeId: row.storeId,
+    local: row.storeId === LOCAL_STORE,
     report: {
       messageId: row.messageId,
       agentId: state.config.agentId,
       stage,
-      at: now.wall,
+      at,
       attempt: row.attempt,
+      ...(row.generation === 0 ? {} : { generation: row.generation }),
       ...("deliveryId" in row.state ? { deliveryId: row.state.deliveryId } : {}),
       ...(evidence === undefined ? {} : { evidence }),
     },
   });
-}
-
-/** A message was offered by the relay (pushed or fetched). Known ones only repeat what the relay missed. */
-export function offered(state: State, effects: Effect[], now: Now, message: Message): void {
-  const key = keyOf(message.storeId, message.id);
-  const existing = state.rows.get(key);
-  if (existing) {
-    if (existing.message === null) state.rows.set(key, { ...existing, message });
-    return;
-  }
-  if (state.known.has(key)) {
-    // The relay did not hear our markRead: the shell repeats it when the journal says that it was due.
-    effects.push({ type: "reoffered", key, messageId: message.id });
-    return;
-  }
-  if (!isForUs(message, state.config)) return;
-  if (state.phase.phase !== "running" || !mayTake(state)) return;
-  if (state.rows.size >= state.config.maxQueue) {
-    state.refetchAt = now.mono;
-    return;
-  }
-  const row = { ...receivedRow(message, now.wall), attempt: state.skipped.get(key) ?? 1 };
-  state.rows.set(key, row);
-  effects.push({ type: "persist", row });
-  report(state, effects, now, row, "received", "journaled");
-}
-
-/** The relay serves this store; leases of another one mean nothing any more. */
-export function storeIs(state: State, storeId: string): void {
-  if (state.storeId === storeId) return;
-  state.storeId = storeId;
-  for (const memory of [state.leases, state.claiming]) {
-    for (const key of memory.keys()) {
-      const row = state.rows.get(key);
-      if (row === undefined || isForeign(state, row)) memory.delete(key);
-    }
-  }
-}
-
-/**
- * True when the message is of a store that the relay does not serve (any more): its id must never be named to this
- * relay, which has another message under it.
- */
-export function isForeign(state: State, row: JournalRow): boolean {
-  return row.storeId !== LOCAL_STORE && state.storeId !== null && row.storeId !== state.storeId;
-}
-
-/**
- * Closes what is owed to a store that is gone: nobody waits for the ack or the answer. When that store comes back and
- * offers the message again, it is acked then.
- */
-export function forgetOwed(state: State, effects: Effect[], now: Now, row: JournalRow): void {
-  state.acks.delete(row.key);
-  state.replies.delete(row.key);
-  move(state, effects, now, row, row.state, { acked: true, reply: null });
 }
 
 /** The relay granted or prolonged a lease. */
@@ -167,12 +127,7 @@ export function claimWon(
 ): void {
   state.claiming.delete(key);
   const row = state.rows.get(key);
-  if (!row || isForeign(state, row)) return;
-  if (state.phase.phase !== "running" && row.state.state === "received") {
-    // Asked for before the end began: another agent need not wait for the lease to lapse.
-    effects.push({ type: "release", messageId: row.messageId });
-    return;
-  }
+  if (!row) return;
   const had = state.leases.has(key);
   state.leases.set(key, { sentAt, leaseMs, renewing: false });
   if (row.state.state === "received") {
@@ -277,11 +232,6 @@ export function failedTurn(
     return;
   }
   const change = { attempt: row.attempt + 1, redelivery: row.redelivery + 1 };
-  if (failure === "cancelled" && !direct && !state.leases.has(row.key)) {
-    // Stopped because its lease ran out, which says nothing about the message.
-    requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
-    return;
-  }
   if (failure === "limit") {
     // The budget is the run's, not the message's: another run may do it.
     requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
@@ -290,7 +240,7 @@ export function failedTurn(
   if (failure === "provider") {
     const held = move(state, effects, now, row, { state: "held", reason }, change);
     report(state, effects, now, held, "held", reason);
-    holdQueue(state, now, reason, "turn");
+    holdQueue(state, now, reason);
     return;
   }
   const failures = row.failures + 1;
@@ -311,12 +261,13 @@ export function failedTurn(
   report(state, effects, now, retry, "retry", reason);
 }
 
-function bury(state: State, effects: Effect[], now: Now, row: JournalRow, reason: string): void {
+/** Gives a message up: it is parked for a person, here and at the relay. */
+export function bury(state: State, effects: Effect[], now: Now, row: JournalRow, reason: string): void {
   const claimed = state.leases.has(row.key);
   const dead = move(state, effects, now, row, { state: "dead", reason }, { failures: row.failures });
   report(state, effects, now, dead, "dead", reason);
   // Another agent may manage what this one could not; the relay offers it again.
-  if (claimed && !isForeign(state, row)) effects.push({ type: "release", messageId: row.messageId });
+  if (claimed) effects.push({ type: "release", messageId: row.messageId });
   effects.push({
     type: "log",
     level: "warn",
@@ -325,18 +276,10 @@ function bury(state: State, effects: Effect[], now: Now, row: JournalRow, reason
   });
 }
 
-/**
- * Stops deliveries until the provider is mended; tries again after 60 s, doubling to 10 min. Failures of what was in
- * flight together are one finding: only a failed trial makes the wait longer.
- */
-export function holdQueue(state: State, now: Now, reason: string, shownBy: Fault["shownBy"]): void {
-  const { fault } = state;
-  if (fault !== null && fault.retryAt !== Infinity) {
-    state.fault = { ...fault, reason };
-    return;
-  }
-  const tries = fault === null ? 0 : fault.tries + 1;
-  state.fault = { reason, shownBy, tries, retryAt: now.mono + Math.min(600_000, 60_000 * 2 ** tries) };
+/** Stops deliveries until the provider is mended; tries again after 60 s, doubling to 10 min. */
+export function holdQueue(state: State, now: Now, reason: string): void {
+  const tries = state.fault === null ? 0 : state.fault.tries + 1;
+  state.fault = { reason, tries, retryAt: now.mono + Math.min(600_000, 60_000 * 2 ** tries) };
 }
 
 /** The provider's own record was asked for deliveries whose fate was unclear. */
@@ -410,6 +353,7 @@ export function requeue(
 export function acked(state: State, effects: Effect[], now: Now, keys: string[]): void {
   for (const key of keys) {
     state.acks.delete(key);
+    state.tries.delete(`ack ${key}`);
     const row = state.rows.get(key);
     if (!row || row.acked) continue;
     const updated = move(state, effects, now, row, row.state, { acked: true });
@@ -420,24 +364,29 @@ export function acked(state: State, effects: Effect[], now: Now, keys: string[])
 
 /** markRead did not succeed: tried again with back-off, for ever. */
 export function ackFailed(state: State, now: Now, keys: string[]): void {
-  for (const key of keys) backOff(state.acks, key, now);
+  for (const key of keys) backOff(state, "ack", key, now);
 }
 
 /** The reply reached the relay, or never will. */
 export function replied(state: State, effects: Effect[], now: Now, key: string): void {
   state.replies.delete(key);
+  state.tries.delete(`reply ${key}`);
   const row = state.rows.get(key);
   if (row) move(state, effects, now, row, row.state, { reply: null });
 }
 
 /** The reply could not be sent now: tried again with back-off. */
 export function replyFailed(state: State, now: Now, key: string): void {
-  backOff(state.replies, key, now);
+  backOff(state, "reply", key, now);
 }
 
-function backOff(queue: Map<string, { due: number; tries: number }>, key: string, now: Now): void {
-  const entry = queue.get(key);
-  if (!entry) return;
-  entry.tries++;
-  entry.due = now.mono + now.random * Math.min(30_000, 500 * 2 ** entry.tries) + 100;
+const AGENDAS = { ack: "acks", reply: "replies", fetch: "fetches" } as const;
+
+/** Puts off what failed, the longer the more often it has. */
+export function backOff(state: State, what: keyof typeof AGENDAS, key: string, now: Now): void {
+  const agenda = state[AGENDAS[what]];
+  if (!agenda.has(key)) return;
+  const tries = (state.tries.get(`${what} ${key}`) ?? 0) + 1;
+  state.tries.set(`${what} ${key}`, tries);
+  agenda.set(key, now.mono + now.random * Math.min(30_000, 500 * 2 ** tries) + 100);
 }

@@ -110,7 +110,11 @@ function died(state: State, effects: Effect[], now: Now, reason: string): void {
   });
 }
 
-function endWithError(state: State, code: "E_CRASH_LOOP" | "E_PROVIDER_CMD", message: string): void {
+export function endWithError(
+  state: State,
+  code: "E_CRASH_LOOP" | "E_PROVIDER_CMD" | "E_INTERNAL",
+  message: string,
+): void {
   if (state.phase.phase === "ended") return;
   state.phase = {
     phase: "stopping",
@@ -130,7 +134,7 @@ export function providerEvent(
   if (!isCurrent(state, incarnation)) return;
   switch (event.type) {
     case "ready":
-      return ready(state, effects, now, incarnation, event.resume);
+      return ready(state, effects, now, incarnation, event.resume, event.channel);
     case "conversation":
       return setResume(state, effects, event.resume);
     case "activity":
@@ -156,7 +160,7 @@ export function providerEvent(
       return;
     case "fault":
       if (event.reason === null) state.fault = null;
-      else if (state.fault?.reason !== event.reason) holdQueue(state, now, event.reason, "provider");
+      else if (state.fault?.reason !== event.reason) holdQueue(state, now, event.reason);
       return;
     case "output":
       effects.push({ type: "output", text: event.text });
@@ -179,9 +183,22 @@ function turnEnded(
   effects.push({ type: "turn", turn: { messageIds, ...cost, ...result } });
 }
 
-function ready(state: State, effects: Effect[], now: Now, incarnation: number, resume: string | null): void {
+function ready(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  incarnation: number,
+  resume: string | null,
+  channel: string | undefined,
+): void {
   if (state.provider.state === "stopping" || state.provider.state === "ready") return;
-  state.provider = { state: "ready", incarnation, activity: "idle", since: now.mono };
+  state.provider = {
+    state: "ready",
+    incarnation,
+    activity: "idle",
+    since: now.mono,
+    ...(channel === undefined ? {} : { channel }),
+  };
   state.healthySince = now.mono;
   if (resume !== null) setResume(state, effects, resume);
   // A new process: what was wrong with the old one (login, quota) has to show itself again.
@@ -216,7 +233,9 @@ export function answer(state: State, effects: Effect[], now: Now, commandId: str
 
 /** Gives messages that were held a new chance when the fault is gone. */
 export function releaseHeld(state: State, effects: Effect[], now: Now): void {
-  for (const row of state.rows.values()) {
-    if (row.state.state === "held") requeue(state, effects, now, row);
+  for (const key of state.held) {
+    const row = state.rows.get(key);
+    if (row?.state.state === "held") requeue(state, effects, now, row);
+    state.held.delete(key);
   }
 }

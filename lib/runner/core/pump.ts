@@ -1,12 +1,13 @@
 import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
-import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
+import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import { goalEnd, mayDeliver } from "./goal.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
-import { forgetOwed, isForeign, move, report, requeue } from "./messages.ts";
+import { move, requeue } from "./messages.ts";
 import { releaseHeld, spawn } from "./provider.ts";
 import { statusOf } from "./status.ts";
 import type { Effect, Lease, Now, State } from "./types.ts";
+import { first } from "./waiting.ts";
 
 /**
  * Decides, after every event, what is due now. All intent is derived from the state, so a burst of events leads
@@ -35,23 +36,12 @@ function supervise(state: State, effects: Effect[], now: Now): void {
   else if (state.provider.state === "waiting" && now.mono >= state.provider.until) spawn(state, effects);
 }
 
-/** How long before its end a lease counts as lapsed: an interrupt takes time. */
-const LAPSE_MARGIN_MS = 2_000;
-
-/** Monotonic time at which a lease may not be relied on any more. */
-export function lapsesAt(lease: Lease): number {
-  return lease.sentAt + lease.leaseMs - Math.min(LAPSE_MARGIN_MS, lease.leaseMs / 5);
-}
-
 /** The part of a lease that must be left before a delivery may start. */
 function usable(lease: Lease, now: Now): boolean {
   return lease.sentAt + lease.leaseMs - now.mono >= Math.max(5_000, lease.leaseMs * 0.2);
 }
 
 function renewLeases(state: State, effects: Effect[], now: Now): void {
-  for (const [key, lease] of state.leases) {
-    if (now.mono >= lapsesAt(lease)) lapse(state, effects, now, key);
-  }
   if (state.bus !== "up") return;
   for (const [key, lease] of state.leases) {
     if (lease.renewing || now.mono < lease.sentAt + lease.leaseMs / 3 || now.mono < state.claimNotBefore) {
@@ -67,32 +57,13 @@ function renewLeases(state: State, effects: Effect[], now: Now): void {
   }
 }
 
-/**
- * A lease ran out without being renewed: from now on another agent may have the work, so it is stopped here before it
- * can be done twice. It is claimed anew when the relay can be asked.
- */
-function lapse(state: State, effects: Effect[], now: Now, key: string): void {
-  state.leases.delete(key);
-  const row = state.rows.get(key);
-  if (row === undefined) return;
-  if (row.state.state === "claimed") requeue(state, effects, now, row);
-  if (!inFlight(row.state)) return;
-  report(state, effects, now, row, "retry", "the lease ran out, the work is stopped");
-  if (state.provider.state === "ready") effects.push({ type: "interrupt" });
-}
-
 function retryDue(state: State, effects: Effect[], now: Now): void {
-  for (const [key, due] of state.retries) {
-    if (now.mono < due) continue;
+  for (const key of state.retries.take(now.mono)) {
     state.retries.delete(key);
     const row = state.rows.get(key);
     if (row) requeue(state, effects, now, row);
   }
   if (state.fault === null || now.mono >= state.fault.retryAt) releaseHeld(state, effects, now);
-  // With nothing to try it on, a fault would last for ever, and who is not ready gets nothing to try it on.
-  if (state.fault?.shownBy === "turn" && now.mono >= state.fault.retryAt && state.rows.size === 0) {
-    state.fault = null;
-  }
 }
 
 function probeSuspects(state: State, effects: Effect[], now: Now): void {
@@ -101,8 +72,7 @@ function probeSuspects(state: State, effects: Effect[], now: Now): void {
   if (provider.activity === "idle") {
     for (const [key, progress] of state.progress) {
       const since = Math.max(progress, provider.since);
-      // The same sum as in nextDue: a difference would round otherwise, and the tick would come for nothing.
-      if (now.mono >= since + state.config.stallMs && !state.suspects.has(key)) {
+      if (now.mono - since >= state.config.stallMs && !state.suspects.has(key)) {
         state.suspects.set(key, now.mono);
       }
     }
@@ -134,41 +104,53 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
     if (now.mono < state.fault!.retryAt) return;
   }
   const window = trial ? 1 : state.config.window;
-  let claimable: JournalRow | null = null;
   let holdsClaim = state.claiming.size > 0;
-  for (const row of state.rows.values()) {
-    if (state.flight.size >= window) break;
-    if (row.message === null || !mayDeliver(state, row)) continue;
-    if (row.message.claimable && isForeign(state, row) && !inFlight(row.state)) {
-      // Its claim cannot be asked for any more; the store that has it offers it again if it comes back.
-      if (row.state.state !== "received" && row.state.state !== "claimed") continue;
-      move(state, effects, now, row, { state: "skipped", reason: "the relay has a new store" });
-      continue;
-    }
-    if (row.state.state === "claimed") {
-      const lease = state.leases.get(row.key);
-      if (!lease) {
-        requeue(state, effects, now, row);
-        continue;
+  // A lease runs, so claimed work goes first.
+  for (const [key, lease] of state.leases) {
+    const row = state.rows.get(key);
+    if (row?.state.state !== "claimed" || !mayDeliver(state, row)) continue;
+    holdsClaim = true;
+    if (state.flight.size >= window || !usable(lease, now)) continue;
+    if (row.shed) wantBody(state, now, row);
+    else deliver(state, effects, now, row, provider.incarnation);
+  }
+  while (state.flight.size < window) {
+    const row = first(state, state.mail);
+    if (row === undefined) break;
+    if (row.shed) {
+      // Nothing overtakes it. The texts behind it are fetched along, as many as could be delivered at once.
+      for (const { key } of state.mail.slice(0, window - state.flight.size)) {
+        wantBody(state, now, state.rows.get(key));
       }
-      holdsClaim = true;
-      if (usable(lease, now)) deliver(state, effects, now, row, provider.incarnation);
-    } else if (row.state.state === "received") {
-      if (row.message.claimable) claimable ??= row;
-      else deliver(state, effects, now, row, provider.incarnation);
+      break;
     }
+    // Its entry is passed over from now on, since it does not wait any more.
+    deliver(state, effects, now, row, provider.incarnation);
   }
   if (state.flight.size > 0 && trial) state.fault!.retryAt = Infinity;
   // Claims only when idle with nothing undelivered, one at a time: a claim kept waiting starves other agents.
-  if (claimable === null || holdsClaim || state.flight.size > 0 || provider.activity !== "idle") return;
+  if (holdsClaim || state.flight.size > 0 || provider.activity !== "idle") return;
   if (state.bus !== "up" || now.mono < state.claimNotBefore) return;
+  if (first(state, state.mail) !== undefined) return;
+  const claimable = first(state, state.work);
+  if (claimable === undefined) return;
   state.claiming.add(claimable.key);
   effects.push({ type: "claim", key: claimable.key, messageId: claimable.messageId });
 }
 
+function wantBody(state: State, now: Now, row: JournalRow | undefined): void {
+  if (row?.shed && !state.fetches.has(row.key)) state.fetches.set(row.key, now.mono);
+}
+
 function deliver(state: State, effects: Effect[], now: Now, row: JournalRow, incarnation: number): void {
   const message = row.message!;
-  const deliveryId = deliveryIdOf(row.storeId, state.config.agentId, row.messageId, row.attempt);
+  const deliveryId = deliveryIdOf(
+    row.storeId,
+    state.config.agentId,
+    row.messageId,
+    row.attempt,
+    row.generation,
+  );
   move(state, effects, now, row, { state: "delivering", deliveryId, incarnation });
   effects.push({
     type: "deliver",
@@ -181,42 +163,33 @@ function deliver(state: State, effects: Effect[], now: Now, row: JournalRow, inc
 }
 
 function sendDue(state: State, effects: Effect[], now: Now): void {
-  for (const [key, entry] of state.acks) {
-    if (now.mono < entry.due) continue;
+  for (const key of state.acks.take(now.mono)) {
     const row = state.rows.get(key);
     if (!row || row.storeId === LOCAL_STORE) continue;
-    if (isForeign(state, row)) {
-      forgetOwed(state, effects, now, row);
-      continue;
-    }
-    entry.due = Infinity;
     effects.push({ type: "ack", key, messageId: row.messageId });
   }
-  for (const [key, entry] of state.replies) {
-    if (now.mono < entry.due) continue;
+  for (const key of state.replies.take(now.mono)) {
     const row = state.rows.get(key);
     if (!row || row.reply === null || row.message === null || !("deliveryId" in row.state)) continue;
-    if (isForeign(state, row)) {
-      forgetOwed(state, effects, now, row);
-      continue;
-    }
-    entry.due = Infinity;
     const { deliveryId } = row.state;
     effects.push({ type: "reply", key, message: row.message, deliveryId, text: row.reply });
   }
+  for (const key of state.fetches.take(now.mono)) {
+    const row = state.rows.get(key);
+    if (row?.shed) effects.push({ type: "fetch", key, messageId: row.messageId });
+    else state.fetches.delete(key);
+  }
   if (
-    state.refetchAt !== null && now.mono >= state.refetchAt && state.rows.size < state.config.maxQueue / 2 &&
-    state.phase.phase === "running"
+    state.intake === "behind" && state.resync === "idle" && now.mono >= state.resyncNotBefore &&
+    state.rows.size <= state.config.maxQueue / 2
   ) {
-    state.refetchAt = null;
+    state.resync = "running";
     effects.push({ type: "resync" });
   }
   // Work of an earlier run that may still be under way needs its lease back.
   for (const key of state.flight) {
     const row = state.rows.get(key);
-    if (
-      !row?.message?.claimable || isForeign(state, row) || state.leases.has(key) || state.claiming.has(key)
-    ) continue;
+    if (!row?.message?.claimable || state.leases.has(key) || state.claiming.has(key)) continue;
     if (now.mono < state.claimNotBefore) continue;
     state.claiming.add(key);
     effects.push({ type: "claim", key, messageId: row.messageId });

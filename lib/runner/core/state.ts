@@ -1,7 +1,9 @@
+import { Agenda } from "../../base/agenda.ts";
 import type { JournalSnapshot } from "../../inbox/contract.ts";
-import { inFlight, mayAck } from "../../inbox/core/row.ts";
+import { bodyBytes, inFlight, mayAck } from "../../inbox/core/row.ts";
 import { beginsAnew, initialProgress } from "./goal.ts";
 import type { CoreConfig, State } from "./types.ts";
+import { enqueue } from "./waiting.ts";
 
 /** Keys and command ids remembered for dedup. */
 export const KNOWN_LIMIT = 10_000;
@@ -23,27 +25,35 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     incarnation: snapshot.incarnation,
     resume: beginsAnew(config.goal, snapshot.open) ? null : snapshot.resume,
     bus: "down",
-    storeId: null,
-    clockOffset: null,
     fault: null,
     storage: { ok: true },
     exits: [],
     healthySince: null,
     rows: new Map(),
+    bodyBytes: 0,
+    mail: [],
+    work: [],
+    held: new Set(),
+    fetches: new Agenda(),
     known: new Set(snapshot.known),
     skipped: new Map(),
-    dead: 0,
+    dead: new Map(snapshot.dead.map((row) => [row.key, { ...row, message: null }])),
+    untold: new Set(),
     flight: new Set(),
     byDelivery: new Map(),
     leases: new Map(),
     claiming: new Set(),
     claimNotBefore: -Infinity,
-    acks: new Map(),
-    replies: new Map(),
-    retries: new Map(),
+    acks: new Agenda(),
+    replies: new Agenda(),
+    tries: new Map(),
+    retries: new Agenda(),
     suspects: new Map(),
     progress: new Map(),
-    refetchAt: null,
+    intake: "open",
+    resync: "idle",
+    resyncNotBefore: -Infinity,
+    recovered: snapshot.open.map((row) => row.key),
     commands: new Map(snapshot.commands.map((row) => [row.commandId, row])),
     restarting: null,
     lastLifecycleAt: -Infinity,
@@ -52,10 +62,13 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
   for (const row of snapshot.open) {
     const kept = row.state.state === "claimed" ? { ...row, state: { state: "received" as const } } : row;
     state.rows.set(kept.key, kept);
+    if (kept.message !== null) state.bodyBytes += bodyBytes(kept.message);
+    if (kept.state.state === "received") enqueue(state, kept);
+    if (kept.state.state === "held") state.held.add(kept.key);
     // Back-off was wall-clock time of an earlier run; a restart is a good moment to try again.
     if (kept.state.state === "retry") state.retries.set(kept.key, -Infinity);
-    if (mayAck(kept) && !kept.acked) state.acks.set(kept.key, { due: -Infinity, tries: 0 });
-    if (kept.reply !== null) state.replies.set(kept.key, { due: -Infinity, tries: 0 });
+    if (mayAck(kept) && !kept.acked) state.acks.set(kept.key, -Infinity);
+    if (kept.reply !== null) state.replies.set(kept.key, -Infinity);
     if (inFlight(kept.state)) {
       state.flight.add(kept.key);
       state.byDelivery.set(kept.state.deliveryId, kept.key);

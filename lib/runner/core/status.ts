@@ -15,8 +15,11 @@ export function statusOf(state: State): StatusPayload {
     incarnation: state.incarnation,
     busyReasons: reasons,
     queued: state.rows.size,
-    dead: state.dead,
+    dead: state.dead.size,
   };
+  if (state.provider.state === "ready" && state.provider.channel !== undefined) {
+    meta.delivery = state.provider.channel;
+  }
   const not = (agentStatus: StatusPayload["agentStatus"], reason: string): StatusPayload => ({
     agentStatus,
     ready: false,

@@ -1,12 +1,11 @@
 import { abandoned } from "./goal.ts";
+import * as intake from "./intake.ts";
 import * as lifecycle from "./lifecycle.ts";
+import { keyOf } from "../../inbox/core/row.ts";
 import * as messages from "./messages.ts";
 import * as provider from "./provider.ts";
 import { pump } from "./pump.ts";
 import type { Effect, Event, Now, State } from "./types.ts";
-
-/** The wall clock's lead over the monotonic one within a step that tells of a sleep rather than of drift. */
-const SLEEP_MS = 500;
 
 /**
  * Takes one event and returns what has to be done about it. Deterministic: state, event and `now` decide
@@ -16,27 +15,10 @@ const SLEEP_MS = 500;
 export function step(state: State, event: Event, now: Now): { state: State; effects: Effect[] } {
   const effects: Effect[] = [];
   if (state.phase.phase !== "ended") {
-    noticeSleep(state, now);
     apply(state, effects, event, now);
     pump(state, effects, now);
   }
   return { state, effects };
-}
-
-/**
- * Monotonic time stands still while the machine sleeps, and a lease does not: leases are older by what the wall clock
- * went ahead. A wall clock that was only set ahead makes them renewed early, which costs nothing.
- */
-function noticeSleep(state: State, now: Now): void {
-  const offset = now.wall - now.mono;
-  const aheadMs = state.clockOffset === null ? 0 : offset - state.clockOffset;
-  state.clockOffset = offset;
-  if (Math.abs(aheadMs) < SLEEP_MS) return;
-  for (const lease of state.leases.values()) {
-    if (aheadMs > 0) lease.sentAt -= aheadMs;
-    // Set back, the wall clock may hide a sleep: the lease is good for nothing new until it is renewed.
-    else lease.sentAt = Math.min(lease.sentAt, now.mono - 0.85 * lease.leaseMs);
-  }
 }
 
 function apply(state: State, effects: Effect[], event: Event, now: Now): void {
@@ -49,21 +31,48 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
           reason: "the run it belonged to is over",
         });
       }
-      return lifecycle.answerEarlier(state, effects);
+      // A command that was under way when the last run died has an unknown effect: it is not run again.
+      for (const row of state.commands.values()) {
+        if (row.phase !== "started") continue;
+        const ended = { ...row, phase: "ended" as const, at: now.wall };
+        state.commands.set(row.commandId, ended);
+        effects.push({ type: "persist.command", row: ended });
+        effects.push({
+          type: "command.update",
+          update: {
+            commandId: row.commandId,
+            status: "failed",
+            error: "the runner ended while the command ran",
+          },
+        });
+      }
+      return;
     case "bus.up":
       state.bus = "up";
-      messages.storeIs(state, event.storeId);
       state.run.connected = true;
-      for (const queue of [state.acks, state.replies]) {
-        for (const entry of queue.values()) entry.due = Math.min(entry.due, now.mono);
-      }
+      for (const agenda of [state.acks, state.replies, state.fetches]) agenda.hasten(now.mono);
+      intake.tellRecovered(state, effects, now);
+      state.resync = "running";
       effects.push({ type: "resync" });
       return;
     case "bus.down":
       state.bus = event.auth ? "auth" : "down";
       return;
     case "offered":
-      return messages.offered(state, effects, now, event.message);
+      return intake.offered(state, effects, now, event.message, event.paged === true);
+    case "resynced":
+      return intake.resynced(state, now, event.complete);
+    case "fetched":
+      return intake.fetched(state, effects, now, event.key, event.message);
+    case "fetch.failed":
+      return intake.fetchFailed(state, now, event.key);
+    case "dead.listed":
+      return intake.deadListed(state, effects, now, event.storeId, event.letters, event.through);
+    case "dropped":
+      return intake.dropped(state, effects, now, keyOf(event.storeId, event.messageId), event.generation);
+    case "memory":
+      if (event.pressure === "soft") return intake.shedBodies(state);
+      return lifecycle.outOfMemory(state, effects, event.rssBytes);
     case "claim.won":
       return messages.claimWon(state, effects, now, event.key, event.sentAt, event.leaseMs);
     case "claim.lost":
@@ -81,18 +90,10 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       if (row?.state.state === "delivering") state.suspects.set(row.key, now.mono + state.config.settleMs);
       return;
     }
-    case "hand.refused": {
-      const row = messages.rowOf(state, event.deliveryId);
-      if (row?.state.state === "delivering") messages.requeue(state, effects, now, row);
-      return;
-    }
     case "acked":
       return messages.acked(state, effects, now, event.keys);
     case "ack.failed":
       return messages.ackFailed(state, now, event.keys);
-    case "resync.failed":
-      state.refetchAt = now.mono + 1_000 + now.random * 4_000;
-      return;
     case "replied":
       return messages.replied(state, effects, now, event.key);
     case "reply.failed":
@@ -112,10 +113,6 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       return;
     case "command":
       return lifecycle.command(state, effects, now, event.command);
-    case "begin":
-      return lifecycle.begin(state, effects, now, event.commandId);
-    case "command.told":
-      return lifecycle.told(state, effects, now, event.commandId);
     case "signal":
       return lifecycle.signal(state, effects, now, event.signal);
     case "storage":

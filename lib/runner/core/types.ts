@@ -1,3 +1,4 @@
+import type { Agenda } from "../../base/agenda.ts";
 import type { ErrorCode } from "../../base/errors.ts";
 import type { CommandRow, JournalRow } from "../../inbox/contract.ts";
 import type { ExitStatus } from "../../process/contract.ts";
@@ -5,6 +6,7 @@ import type { CommandPayload, CommandUpdatePayload, StatusPayload } from "../../
 import type { Message, StageReport } from "../../protocol/message.ts";
 import type { Activity, FailureClass, ProbeResult, ProviderEvent } from "../../providers/contract.ts";
 import type { Goal, Progress } from "./goal.ts";
+import type { Waiting } from "./waiting.ts";
 
 /** Limits and identity of one run; constant. All durations in milliseconds. */
 export interface CoreConfig {
@@ -29,7 +31,10 @@ export interface CoreConfig {
   /** Provider idle for this long with a delivery in flight: its record is asked. */
   stallMs: number;
   maxFailures: number;
+  /** Messages taken at a time; more are left at the relay until there is room. */
   maxQueue: number;
+  /** Bytes of texts kept in memory; beyond it a message waits without its text, which is fetched when its turn comes. */
+  maxBodyBytes: number;
 }
 
 /** The time and the one random number a step may use. */
@@ -43,20 +48,33 @@ export interface Now {
 /** Everything that can happen to a runner. */
 export type Event =
   | { type: "start" }
-  | { type: "bus.up"; storeId: string }
+  | { type: "bus.up" }
   | { type: "bus.down"; reason: string; auth: boolean }
-  | { type: "offered"; message: Message }
+  /** `paged`: it came in a page of unread mail that was asked for, not as a push. */
+  | { type: "offered"; message: Message; paged?: boolean }
+  /** The pages asked for by `resync` have all been offered; `complete` when they reached the end. */
+  | { type: "resynced"; complete: boolean }
+  /** The text of a message that waited without it, or null when the relay no longer has it. */
+  | { type: "fetched"; key: string; message: Message | null }
+  | { type: "fetch.failed"; key: string; reason: string }
+  /** Every dead letter of this agent that the relay knows, up to message `through`. */
+  | {
+    type: "dead.listed";
+    storeId: string;
+    letters: { messageId: number; generation: number }[];
+    through: number;
+  }
+  /** A person dropped a dead letter. */
+  | { type: "dropped"; storeId: string; messageId: number; generation: number }
+  /** The process uses much memory: `soft` gives texts back, `hard` ends the run. */
+  | { type: "memory"; pressure: "soft" | "hard"; rssBytes: number }
   | { type: "claim.won"; key: string; sentAt: number; leaseMs: number }
   | { type: "claim.lost"; key: string; holder?: string }
   | { type: "claim.failed"; key: string; reason: string }
   | { type: "handed"; key: string; deliveryId: string }
   | { type: "hand.failed"; key: string; deliveryId: string; reason: string }
-  /** Not a byte was handed over: the journal could not be written. */
-  | { type: "hand.refused"; key: string; deliveryId: string }
   | { type: "acked"; keys: string[] }
   | { type: "ack.failed"; keys: string[]; reason: string }
-  /** Unread mail could not be fetched. */
-  | { type: "resync.failed" }
   | { type: "replied"; key: string }
   | { type: "reply.failed"; key: string; reason: string; permanent: boolean }
   | { type: "spawned"; incarnation: number }
@@ -65,10 +83,6 @@ export type Event =
   | { type: "exited"; incarnation: number; status: ExitStatus }
   | { type: "probed"; incarnation: number; results: Map<string, ProbeResult> }
   | { type: "command"; command: CommandPayload }
-  /** A command is on disk. */
-  | { type: "begin"; commandId: string }
-  /** The relay has the answer to a command. */
-  | { type: "command.told"; commandId: string }
   | { type: "signal"; signal: string }
   | { type: "storage"; ok: boolean; reason: string }
   | { type: "tick" };
@@ -90,13 +104,16 @@ export type Effect =
     message: Message;
   }
   | { type: "ack"; key: string; messageId: number }
-  /** `storeId`: the store that the message id belongs to; the local one for the run's own prompt. */
-  | { type: "report"; report: StageReport; storeId: string }
+  /** `local`: of the run's own prompt, which no relay knows. */
+  | { type: "report"; report: StageReport; local: boolean }
   /** A turn ended: for whoever follows the run. */
   | { type: "turn"; turn: TurnResult }
   | { type: "reply"; key: string; message: Message; deliveryId: string; text: string }
   | { type: "publish"; status: StatusPayload }
+  /** Offer every unread message, in pages, until they end or the queue is full. */
   | { type: "resync" }
+  /** Fetch the text of a message that waits without it. */
+  | { type: "fetch"; key: string; messageId: number }
   /** A finished message was offered again. */
   | { type: "reoffered"; key: string; messageId: number }
   | { type: "spawn"; incarnation: number; resume: string | null }
@@ -104,8 +121,6 @@ export type Effect =
   | { type: "interrupt" }
   | { type: "stop-provider"; graceful: boolean; timeoutMs: number }
   | { type: "command.update"; update: CommandUpdatePayload }
-  /** The command is on disk and may begin: comes back as an event. */
-  | { type: "begin"; commandId: string }
   | { type: "output"; text: string }
   | {
     type: "log";
@@ -137,23 +152,13 @@ export interface ExitOutcome {
   deregister: boolean;
 }
 
-/** Something wrong with the provider that a person must mend; deliveries stop but for one trial now and then. */
-export interface Fault {
-  reason: string;
-  /** A failed turn showed it, or the provider said it itself. */
-  shownBy: "turn" | "provider";
-  /** When the next trial is due (monotonic); Infinity while one is under way. */
-  retryAt: number;
-  tries: number;
-}
-
 /** The provider's process as the core knows it. */
 export type ProviderState =
   | { state: "none" }
   | { state: "spawning"; incarnation: number }
   /** The process runs but is not ready. */
   | { state: "starting"; incarnation: number }
-  | { state: "ready"; incarnation: number; activity: Activity; since: number }
+  | { state: "ready"; incarnation: number; activity: Activity; since: number; channel?: string }
   | { state: "stopping"; incarnation: number }
   /** Dead; the next start is due at `until` (monotonic). */
   | { state: "waiting"; until: number; reason: string }
@@ -193,23 +198,32 @@ export interface State {
   incarnation: number;
   resume: string | null;
   bus: "down" | "up" | "auth";
-  /** The store that the relay served last; null until it was reached. Message ids mean nothing in another one. */
-  storeId: string | null;
-  /** Wall clock minus monotonic clock at the last step: it grows when the machine slept. Null before the first. */
-  clockOffset: number | null;
   /** What a person must mend at the provider, with the time of the next try. */
-  fault: Fault | null;
+  fault: { reason: string; retryAt: number; tries: number } | null;
   storage: { ok: true } | { ok: false; reason: string };
   /** Monotonic times of unexpected exits within the breaker's window. */
   exits: number[];
   healthySince: number | null;
-  /** Unfinished messages by key, oldest first. */
+  /** Unfinished messages by key. */
   rows: Map<string, JournalRow>;
+  /** Bytes of the texts in `rows`. */
+  bodyBytes: number;
+  /** Mail in state `received`, in the order of delivery. See waiting.ts. */
+  mail: Waiting[];
+  /** Claimable work in state `received`. */
+  work: Waiting[];
+  /** Keys of rows in state `held`. */
+  held: Set<string>;
+  /** Texts to fetch: due time on the monotonic clock, Infinity while asked. */
+  fetches: Agenda;
   /** Finished keys remembered for dedup, oldest first; bounded. */
   known: Set<string>;
   /** Attempt to begin with when a message whose claim was lost is offered again; bounded. */
   skipped: Map<string, number>;
-  dead: number;
+  /** Dead letters by key, oldest first, without their texts; bounded. */
+  dead: Map<string, JournalRow>;
+  /** Dead letters of which the relay may not know yet. */
+  untold: Set<string>;
   flight: Set<string>;
   byDelivery: Map<string, string>;
   leases: Map<string, Lease>;
@@ -218,16 +232,27 @@ export interface State {
   /** No claim is tried before this time (monotonic). */
   claimNotBefore: number;
   /** Acks and replies to (re)try: due time on the monotonic clock, Infinity while under way. */
-  acks: Map<string, { due: number; tries: number }>;
-  replies: Map<string, { due: number; tries: number }>;
+  acks: Agenda;
+  replies: Agenda;
+  /** Failures so far of what the agendas above and `fetches` try again, by agenda and key. */
+  tries: Map<string, number>;
   /** Messages that wait after a failed turn: when their next attempt is due (monotonic). */
-  retries: Map<string, number>;
+  retries: Agenda;
   /** Deliveries whose fate is unclear: when to ask the provider's record; Infinity while asked. */
   suspects: Map<string, number>;
   /** Monotonic time of the last progress of each delivery in flight. */
   progress: Map<string, number>;
-  /** Mail waits at the relay that was not taken: when to fetch it, as soon as there is room; null when there is none. */
-  refetchAt: number | null;
+  /**
+   * `behind`: messages were left at the relay because the queue was full. Pushes, which are newer, are left there too
+   * until pages of unread mail have caught up, so that the order holds.
+   */
+  intake: "open" | "behind";
+  /** Pages of unread mail: `stale` when a message was left at the relay since they were asked for. */
+  resync: "idle" | "running" | "stale";
+  /** No pages are asked for before this time (monotonic). */
+  resyncNotBefore: number;
+  /** Rows of an earlier run whose receipts the relay may not have in full; told at the first `bus.up`. */
+  recovered: string[];
   commands: Map<string, CommandRow>;
   /** The restart command that is answered once the new provider is ready. */
   restarting: string | null;

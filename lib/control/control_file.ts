@@ -1,0 +1,33 @@
+import { messageOf } from "../base/errors.ts";
+import { decodeJson, isRecord } from "../protocol/codec.ts";
+
+const FILE_CHARS = 8 * 1024;
+
+/** What the agent's side may know of its runner. */
+export interface ControlAccess {
+  url: string;
+  hookToken: string;
+  monitorToken: string;
+}
+
+/** Reads the file that `AGENT_RELAY_CONTROL_FILE` names; a reason when there is none: helpers of the agent never fail. */
+export async function readControlFile(
+  path: string | undefined,
+): Promise<{ ok: true; access: ControlAccess } | { ok: false; reason: string }> {
+  if (path === undefined || path === "") return { ok: false, reason: "no runner started this session" };
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (error) {
+    return { ok: false, reason: messageOf(error) };
+  }
+  const decoded = decodeJson(text, FILE_CHARS);
+  const value = decoded.ok && isRecord(decoded.value) ? decoded.value : {};
+  const { url, token, monitorToken } = value;
+  // Only the loopback: whatever else the file names is not our server.
+  if (
+    typeof url !== "string" || !/^http:\/\/127\.0\.0\.1:\d{1,5}$/.test(url) || typeof token !== "string" ||
+    typeof monitorToken !== "string"
+  ) return { ok: false, reason: "not a control file" };
+  return { ok: true, access: { url, hookToken: token, monitorToken } };
+}

@@ -1,0 +1,357 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { dirname, join } from "@std/path";
+import { messageOf, RunnerError } from "../base/errors.ts";
+import { ensurePrivateFile } from "../base/private_file.ts";
+import { BodyStore } from "./bodies.ts";
+import { checksum } from "./checksum.ts";
+import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
+import { finished } from "./core/row.ts";
+import type { Message } from "../protocol/message.ts";
+import { prepareSchema, verifySchema } from "./schema.ts";
+
+/** Ended rows that are remembered whatever their age (R-5). */
+const REMEMBER_ROWS = 10_000;
+/** Ended rows beyond those are remembered so long, and never more than {@linkcode REMEMBER_MOST} in all. */
+const REMEMBER_MS = 7 * 24 * 3_600_000;
+const REMEMBER_MOST = 20_000;
+const PRUNE_ROWS = 1_000;
+
+interface StoredRow {
+  key: string;
+  ordinal: number;
+  open: number;
+  state: string;
+  data: string;
+  updated_at: number;
+  checksum: string;
+}
+
+/** The journal in one SQLite file. See {@linkcode openJournal}, which deals with damaged ones. */
+export class SqliteJournal implements Journal {
+  readonly #db: DatabaseSync;
+  readonly #quarantined: string[];
+  readonly #wall: () => number;
+  readonly #putRow: StatementSync;
+  readonly #putCommand: StatementSync;
+  readonly #putFact: StatementSync;
+  readonly #getFact: StatementSync;
+  readonly #getRow: StatementSync;
+  readonly #bodies: BodyStore;
+  /** Read while the file was checked; the first `load` takes it. */
+  #checked: JournalSnapshot | null = null;
+  #closed = false;
+
+  constructor(options: { path: string; wall(): number }, quarantined: string[]) {
+    this.#quarantined = quarantined;
+    this.#wall = options.wall;
+    ensurePrivateFile(options.path);
+    this.#db = new DatabaseSync(options.path);
+    try {
+      prepareSchema(this.#db, options.path);
+      this.#putRow = this.#db.prepare(
+        "INSERT OR REPLACE INTO message (key, ordinal, open, state, data, updated_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      );
+      this.#putCommand = this.#db.prepare(
+        "INSERT OR REPLACE INTO command (id, data, updated_at, checksum) VALUES (?, ?, ?, ?)",
+      );
+      this.#putFact = this.#db.prepare(
+        "INSERT OR REPLACE INTO fact (name, value, checksum) VALUES (?, ?, ?)",
+      );
+      this.#getFact = this.#db.prepare("SELECT value, checksum FROM fact WHERE name = ?");
+      this.#getRow = this.#db.prepare("SELECT * FROM message WHERE key = ?");
+      this.#bodies = new BodyStore(this.#db, join(dirname(options.path), "bodies"));
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  /** Reads every page and every row that counts; throws when SQLite finds the file malformed. */
+  verify(): void {
+    verifySchema(this.#db);
+    const row = this.#db.prepare("PRAGMA integrity_check(1)").get() as { integrity_check: string };
+    if (row.integrity_check !== "ok") throw new Error(`malformed: ${row.integrity_check}`);
+    this.#checked = this.#read();
+  }
+
+  /** Copies what can be read and has its right checksum from a damaged file; returns how many rows that were. */
+  salvage(path: string): number {
+    let saved = 0;
+    let damaged: DatabaseSync;
+    try {
+      damaged = new DatabaseSync(path, { readOnly: true });
+    } catch {
+      return 0;
+    }
+    // The same file may hold an older page that is whole: the newest version of a row is the one to keep.
+    const newest = new Map<string, number>();
+    const each = (sql: string, take: (row: never) => void) => {
+      try {
+        for (const row of damaged.prepare(sql).iterate()) {
+          take(row as never);
+          saved++;
+        }
+      } catch { /* what is behind the damage cannot be read */ }
+    };
+    this.#transaction(() => {
+      each("SELECT * FROM message", (row: StoredRow) => {
+        const { key, ordinal, open, state, data, updated_at } = row;
+        const sum = checksum(key, ordinal, open, state, data, updated_at);
+        if (sum === row.checksum && updated_at >= (newest.get(key) ?? -Infinity)) {
+          newest.set(key, updated_at);
+          this.#putRow.run(key, ordinal, open, state, data, updated_at, sum);
+        } else saved--;
+      });
+      each("SELECT * FROM body", (row: { key: string; text: string; file: string; checksum: string }) => {
+        const whole = row.file !== "" || checksum(row.key, row.text) === row.checksum;
+        if (whole && newest.has(row.key)) this.#bodies.take(row.key, row);
+        else saved--;
+      });
+      each(
+        "SELECT * FROM command",
+        (row: { id: string; data: string; updated_at: number; checksum: string }) => {
+          const sum = checksum(row.id, row.data, row.updated_at);
+          if (sum === row.checksum) this.#putCommand.run(row.id, row.data, row.updated_at, sum);
+          else saved--;
+        },
+      );
+      each("SELECT * FROM fact", (row: { name: string; value: string; checksum: string }) => {
+        if (checksum(row.name, row.value) === row.checksum) this.#writeFact(row.name, row.value);
+        else saved--;
+      });
+    });
+    try {
+      damaged.close();
+    } catch { /* it is put aside anyway */ }
+    return saved;
+  }
+
+  load(): JournalSnapshot {
+    const snapshot = this.#checked ?? this.#read();
+    this.#checked = null;
+    return { ...snapshot, quarantined: this.#quarantined.splice(0) };
+  }
+
+  #read(): JournalSnapshot {
+    const open: JournalRow[] = [];
+    const known: string[] = [];
+    for (const stored of this.#select("SELECT * FROM message WHERE open = 1 ORDER BY ordinal, key")) {
+      const row = this.#check(stored);
+      if (row) open.push(this.#withBody(row));
+    }
+    const ended =
+      "SELECT * FROM message WHERE open = 0 AND state <> 'skipped' ORDER BY updated_at DESC LIMIT ?";
+    for (const stored of this.#select(ended, REMEMBER_ROWS)) {
+      const row = this.#check(stored);
+      if (row) known.push(row.key);
+    }
+    known.reverse();
+    const dead = this.#dead();
+    this.#transaction(() => this.#bodies.clean(new Set([...open, ...dead].map((row) => row.key))));
+    // A number that was lost is found again in the rows: two incarnations must never share one.
+    const incarnations = open.map(({ state }) => "incarnation" in state ? state.incarnation : 0);
+    return {
+      open,
+      known,
+      dead,
+      commands: this.#commands(),
+      resume: this.#fact("resume") as string | null,
+      incarnation: Math.max(this.#incarnation(), ...incarnations),
+      quarantined: [],
+    };
+  }
+
+  /** Gives a row its text back; one that is lost or damaged is fetched from the relay when it is needed. */
+  #withBody(row: JournalRow): JournalRow {
+    if (row.message === null || row.shed) return row;
+    const body = this.#bodies.read(row.key);
+    if (body !== null) return { ...row, message: { ...row.message, body } };
+    // Version 1 kept the text in the row.
+    return row.message.body === "" ? { ...row, shed: true } : row;
+  }
+
+  write(write: JournalWrite): void {
+    const files: string[] = [];
+    this.#bodies.begin();
+    this.#transaction(() => {
+      for (const row of write.rows) this.#writeRow(row, files);
+      for (const command of write.commands) {
+        const data = JSON.stringify(command);
+        this.#putCommand.run(
+          command.commandId,
+          data,
+          command.at,
+          checksum(command.commandId, data, command.at),
+        );
+      }
+      if (write.resume !== undefined) this.#writeFact("resume", JSON.stringify(write.resume));
+    }, () => {
+      for (const row of write.rows) {
+        if (keepsBody(row) && !this.#bodies.has(row.key)) this.#bodies.spill(row.key, row.message.body);
+      }
+    });
+    this.#bodies.deleteFiles(files);
+  }
+
+  nextIncarnation(): number {
+    const next = this.#incarnation() + 1;
+    this.#transaction(() => this.#writeFact("incarnation", String(next)));
+    return next;
+  }
+
+  find(key: string): JournalRow | null {
+    const stored = this.#getRow.get(key) as StoredRow | undefined;
+    return stored === undefined ? null : this.#check(stored);
+  }
+
+  dead(): JournalRow[] {
+    return this.#dead().map((row) => {
+      const { message } = row;
+      return message === null
+        ? row
+        : { ...row, message: { ...message, body: this.#bodies.read(row.key) ?? "" } };
+    });
+  }
+
+  #dead(): JournalRow[] {
+    return this.#select("SELECT * FROM message WHERE state = 'dead' ORDER BY ordinal LIMIT ?", REMEMBER_ROWS)
+      .flatMap((stored) => this.#check(stored) ?? []);
+  }
+
+  prune(now: number): boolean {
+    const nth = this.#db.prepare(
+      "SELECT updated_at FROM message WHERE open = 0 ORDER BY updated_at DESC LIMIT 1 OFFSET ?",
+    );
+    const bound = (rows: number) => (nth.get(rows) as { updated_at: number } | undefined)?.updated_at;
+    const least = bound(REMEMBER_ROWS);
+    if (least === undefined) return false;
+    const before = Math.max(bound(REMEMBER_MOST) ?? -Infinity, Math.min(least, now - REMEMBER_MS));
+    let removed = 0;
+    this.#transaction(() => {
+      removed = Number(
+        this.#db.prepare(
+          `DELETE FROM message WHERE key IN (
+             SELECT key FROM message WHERE open = 0 AND state <> 'dead' AND updated_at < ?
+             ORDER BY updated_at LIMIT ?)`,
+        ).run(before, PRUNE_ROWS).changes,
+      );
+      this.#db.prepare("DELETE FROM command WHERE updated_at < ?").run(now - REMEMBER_MS);
+    });
+    return removed === PRUNE_ROWS;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#db.close();
+  }
+
+  #select(sql: string, ...values: number[]): StoredRow[] {
+    return this.#db.prepare(sql).all(...values) as unknown as StoredRow[];
+  }
+
+  #writeRow(row: JournalRow, files: string[]): void {
+    const ended = finished(row);
+    // A dead letter keeps its text, for a person who looks into the file when the relay is gone for good.
+    const gone = ended && row.state.state !== "dead";
+    if (gone) {
+      const file = this.#bodies.remove(row.key);
+      if (file !== null) files.push(file);
+    } else if (keepsBody(row) && !this.#bodies.has(row.key)) {
+      this.#bodies.put(row.key, row.message.body);
+    }
+    // The text stands beside the row, and what ended is of use for its key and its evidence only.
+    const message = gone || row.message === null ? null : { ...row.message, body: "" };
+    const data = JSON.stringify({ ...row, message });
+    const open = ended ? 0 : 1;
+    const { state } = row.state;
+    const sum = checksum(row.key, row.messageId, open, state, data, row.updatedAt);
+    this.#putRow.run(row.key, row.messageId, open, state, data, row.updatedAt, sum);
+  }
+
+  /** Returns the row, or puts it aside when its checksum does not fit what is read. */
+  #check(stored: StoredRow): JournalRow | null {
+    const { key, ordinal, open, state, data, updated_at } = stored;
+    if (checksum(key, ordinal, open, state, data, updated_at) === stored.checksum) {
+      // Members that version 1 did not have.
+      const row = JSON.parse(data) as JournalRow;
+      return { ...row, generation: row.generation ?? 0, shed: row.shed ?? false };
+    }
+    this.#putAside("message", key, JSON.stringify(stored));
+    return null;
+  }
+
+  #putAside(table: "message" | "command" | "fact", id: string, data: string): void {
+    const column = { message: "key", command: "id", fact: "name" }[table];
+    this.#transaction(() => {
+      this.#db.prepare("INSERT INTO quarantine (at, origin, data) VALUES (?, ?, ?)").run(
+        this.#wall(),
+        table,
+        data,
+      );
+      this.#db.prepare(`DELETE FROM ${table} WHERE ${column} = ?`).run(id);
+    });
+    this.#quarantined.push(`${table} ${id}`);
+  }
+
+  #commands(): CommandRow[] {
+    const rows = this.#db.prepare("SELECT * FROM command ORDER BY updated_at").all() as {
+      id: string;
+      data: string;
+      updated_at: number;
+      checksum: string;
+    }[];
+    return rows.flatMap((row) => {
+      if (checksum(row.id, row.data, row.updated_at) === row.checksum) {
+        return JSON.parse(row.data) as CommandRow;
+      }
+      this.#putAside("command", row.id, JSON.stringify(row));
+      return [];
+    });
+  }
+
+  #incarnation(): number {
+    const value = Number(this.#fact("incarnation") ?? 0);
+    return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  }
+
+  #fact(name: string): unknown {
+    const row = this.#getFact.get(name) as { value: string; checksum: string } | undefined;
+    if (row === undefined) return null;
+    if (checksum(name, row.value) !== row.checksum) {
+      this.#putAside("fact", name, JSON.stringify(row));
+      return null;
+    }
+    return JSON.parse(row.value);
+  }
+
+  #writeFact(name: string, value: string): void {
+    this.#putFact.run(name, value, checksum(name, value));
+  }
+
+  /** `before` runs outside the transaction, with the same way of failing. */
+  #transaction(work: () => void, before = () => {}): void {
+    try {
+      before();
+      this.#db.exec("BEGIN IMMEDIATE");
+      try {
+        work();
+        this.#db.exec("COMMIT");
+      } catch (error) {
+        this.#bodies.rollback();
+        try {
+          this.#db.exec("ROLLBACK");
+        } catch { /* SQLite rolled back by itself */ }
+        throw error;
+      }
+    } catch (error) {
+      throw new RunnerError("E_STATE_WRITE", `Cannot write the journal: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function keepsBody(row: JournalRow): row is JournalRow & { message: Message } {
+  return row.message !== null && !row.shed && (!finished(row) || row.state.state === "dead");
+}

@@ -1,0 +1,71 @@
+import { type Clock, TIMED_OUT, withDeadline } from "../../base/clock.ts";
+import type { ProviderLaunch } from "../contract.ts";
+
+/** `claude --version` needs about 20 ms; a wrapper script may need longer. */
+const PROBE_MS = 3_000;
+/** First version that listens on a session socket, with the switch we set (measured: 2.1.197 has none, 2.1.225 does). */
+const SOCKET_SINCE = [2, 1, 225] as const;
+
+/** How messages get into an agent in a terminal. */
+export type Rung = "socket" | "monitor";
+
+const asked = new Map<string, Promise<string | null>>();
+
+/** Returns the version of a Claude Code, `2.1.330`, or null when it does not say. Asked once per command and run. */
+export function claudeVersion(
+  launch: Pick<ProviderLaunch, "command" | "cwd" | "env">,
+  clock: Clock,
+): Promise<string | null> {
+  let version = asked.get(launch.command);
+  if (version === undefined) {
+    version = ask(launch, clock);
+    asked.set(launch.command, version);
+  }
+  return version;
+}
+
+async function ask(
+  launch: Pick<ProviderLaunch, "command" | "cwd" | "env">,
+  clock: Clock,
+): Promise<string | null> {
+  const abort = new AbortController();
+  try {
+    const asking = new Deno.Command(launch.command, {
+      args: ["--version"],
+      cwd: launch.cwd,
+      clearEnv: true,
+      env: launch.env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "null",
+      signal: abort.signal,
+    }).output();
+    // Not only the signal: what a wrapper left behind may keep the pipe open.
+    const said = await withDeadline(clock, PROBE_MS, asking);
+    if (said === TIMED_OUT) {
+      abort.abort();
+      asking.catch(() => {});
+      return null;
+    }
+    return readVersion(new TextDecoder().decode(said.stdout));
+  } catch {
+    // What is wrong with the command is said when it is started.
+    return null;
+  }
+}
+
+/** The version in what `claude --version` prints. */
+export function readVersion(text: string): string | null {
+  return /(?<![\d.])(\d{1,4}\.\d{1,4}\.\d{1,6})(?![\d.])/.exec(text.slice(0, 1_000))?.[1] ?? null;
+}
+
+/** Chooses the rung of the ladder. A version that is not known is taken for a new one: most are. */
+export function chooseRung(delivery: ProviderLaunch["delivery"], version: string | null): Rung {
+  if (delivery !== "auto") return delivery;
+  if (version === null) return "socket";
+  const parts = version.split(".").map(Number);
+  for (const [i, least] of SOCKET_SINCE.entries()) {
+    if (parts[i] !== least) return parts[i]! > least ? "socket" : "monitor";
+  }
+  return "socket";
+}

@@ -1,0 +1,175 @@
+import type { JournalRow } from "../../inbox/contract.ts";
+import { bodyBytes, finished, keyOf, LOCAL_STORE, receivedRow } from "../../inbox/core/row.ts";
+import type { Message, SideStage, Stage } from "../../protocol/message.ts";
+import { isForUs } from "./addressing.ts";
+import { mayTake } from "./goal.ts";
+import { backOff, bury, move, report } from "./messages.ts";
+import type { Effect, Now, State } from "./types.ts";
+
+/** Wait after pages of unread mail could not be fetched. */
+const RESYNC_RETRY_MS = 2_000;
+/** Texts that stay in memory when it is short. */
+const SCARCE_BYTES = 1024 * 1024;
+
+/** A message was offered by the relay. Known ones only repeat what the relay missed. */
+export function offered(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  message: Message,
+  paged: boolean,
+): void {
+  const key = keyOf(message.storeId, message.id);
+  const generation = message.generation ?? 0;
+  const existing = state.rows.get(key);
+  if (existing) {
+    // Re-opened at the relay while our record of its death was lost: the same life goes on under the new number.
+    if (generation > existing.generation) {
+      move(state, effects, now, existing, existing.state, { generation, failures: 0 });
+    }
+    return;
+  }
+  const dead = state.dead.get(key);
+  if (dead !== undefined && generation <= dead.generation) {
+    // The relay did not hear that it died.
+    state.untold.add(key);
+    report(state, effects, now, dead, "dead", reasonOf(dead), dead.updatedAt);
+    return;
+  }
+  if (dead === undefined && state.known.has(key)) {
+    // The relay did not hear our markRead: the shell repeats it when the journal says that it was due.
+    effects.push({ type: "reoffered", key, messageId: message.id });
+    return;
+  }
+  if (!isForUs(message, state.config)) return;
+  if (state.phase.phase !== "running" || !mayTake(state)) return;
+  if (state.rows.size >= state.config.maxQueue || (state.intake === "behind" && !paged)) {
+    state.intake = "behind";
+    if (state.resync === "running") state.resync = "stale";
+    return;
+  }
+  accept(state, effects, now, message, dead);
+}
+
+function accept(state: State, effects: Effect[], now: Now, message: Message, dead?: JournalRow): void {
+  const fresh = receivedRow(message, now.wall);
+  const bytes = bodyBytes(message);
+  const shed = message.storeId !== LOCAL_STORE && state.bodyBytes + bytes > state.config.maxBodyBytes;
+  const row: JournalRow = {
+    ...fresh,
+    // The model may have seen something of the earlier life: its attempts are over and the frame says so.
+    attempt: dead === undefined ? state.skipped.get(fresh.key) ?? 1 : dead.attempt + 1,
+    redelivery: dead === undefined ? 0 : dead.redelivery + 1,
+    ...(shed ? { shed, message: { ...fresh.message!, body: "" } } : {}),
+  };
+  state.dead.delete(row.key);
+  state.untold.delete(row.key);
+  // Through `move`, from nothing to received.
+  move(state, effects, now, { ...row, state: { state: "skipped", reason: "" } }, { state: "received" });
+  if (!shed) state.bodyBytes += bytes;
+  report(state, effects, now, row, "received", shed ? "journaled without its text" : "journaled");
+}
+
+/** The pages of unread mail are through. */
+export function resynced(state: State, now: Now, complete: boolean): void {
+  if (complete && state.resync === "running") state.intake = "open";
+  if (!complete) state.resyncNotBefore = now.mono + RESYNC_RETRY_MS * (0.5 + now.random / 2);
+  state.resync = "idle";
+}
+
+/** The text of a message that waited without it. */
+export function fetched(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  key: string,
+  message: Message | null,
+): void {
+  state.fetches.delete(key);
+  state.tries.delete(`fetch ${key}`);
+  const row = state.rows.get(key);
+  if (!row?.shed) return;
+  if (message !== null) {
+    state.bodyBytes += bodyBytes(message);
+    state.rows.set(key, { ...row, shed: false, message: { ...row.message!, body: message.body } });
+    return;
+  }
+  if (row.storeId === LOCAL_STORE) return bury(state, effects, now, row, "its text is lost");
+  const reason = "the relay no longer has it";
+  report(
+    state,
+    effects,
+    now,
+    move(state, effects, now, row, { state: "skipped", reason }),
+    "skipped",
+    reason,
+  );
+}
+
+/** The relay could not be asked for a text: tried again with back-off. */
+export function fetchFailed(state: State, now: Now, key: string): void {
+  backOff(state, "fetch", key, now);
+}
+
+/** A person dropped a dead letter: it is forgotten here as well. */
+export function dropped(state: State, effects: Effect[], now: Now, key: string, generation: number): void {
+  const row = state.dead.get(key);
+  if (row === undefined || row.generation > generation) return;
+  move(state, effects, now, row, { state: "dropped", reason: "dropped by a person" });
+}
+
+/**
+ * What the relay says our dead letters are. One that is missing there was dropped or is being offered again, unless
+ * the relay has not heard of it yet.
+ */
+export function deadListed(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  storeId: string,
+  letters: { messageId: number; generation: number }[],
+  through: number,
+): void {
+  const there = new Map(letters.map((letter) => [letter.messageId, letter.generation]));
+  for (const row of [...state.dead.values()]) {
+    if (row.storeId !== storeId || row.messageId > through) continue;
+    if (there.has(row.messageId) || state.untold.has(row.key)) continue;
+    dropped(state, effects, now, row.key, row.generation);
+  }
+  state.untold.clear();
+}
+
+/** Gives the texts of waiting messages back to the relay, which has them, when memory is short. */
+export function shedBodies(state: State): void {
+  let kept = 0;
+  for (const row of state.rows.values()) {
+    if (row.state.state !== "received" || row.shed || row.message === null || row.storeId === LOCAL_STORE) {
+      continue;
+    }
+    const bytes = bodyBytes(row.message);
+    kept += bytes;
+    if (kept <= SCARCE_BYTES) continue;
+    state.bodyBytes -= bytes;
+    state.rows.set(row.key, { ...row, shed: true, message: { ...row.message, body: "" } });
+  }
+}
+
+/**
+ * Tells the relay once more how far the messages of an earlier run had come: reports wait in memory only, and the
+ * relay drops what it knows already.
+ */
+export function tellRecovered(state: State, effects: Effect[], now: Now): void {
+  for (const key of state.recovered.splice(0)) {
+    const row = state.rows.get(key);
+    if (row === undefined || finished(row)) continue;
+    report(state, effects, now, row, "received", "journaled", row.receivedAt);
+    const { state: stage } = row.state;
+    if (stage === "received" || stage === "claimed" || stage === "delivering") continue;
+    report(state, effects, now, row, stage as Stage | SideStage, reasonOf(row), row.updatedAt);
+  }
+}
+
+function reasonOf(row: JournalRow): string {
+  if ("evidence" in row.state) return row.state.evidence;
+  return "reason" in row.state ? row.state.reason : "";
+}

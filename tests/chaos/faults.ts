@@ -1,0 +1,407 @@
+import { join } from "@std/path";
+import { type Behaviour, setLink } from "../support/fake_agent.ts";
+import type { SeededRandom } from "../support/random.ts";
+import { type Toxic, TOXICS } from "../support/toxic_proxy.ts";
+import type { ChaosAgent } from "./agent.ts";
+import { flood } from "./flood.ts";
+import { kill, Proc, remount } from "./proc.ts";
+import type { World } from "./world.ts";
+
+/** What a fault works with. */
+export interface FaultContext {
+  world: World;
+  agent: ChaosAgent;
+  random: SeededRandom;
+  /** Longest time something stays broken. */
+  maxMs: number;
+  /** Resolves after the time, or at once when the world is healed. */
+  hold(ms: number): Promise<void>;
+  /** Notes the violent end of something of the agent, for the bounds of duplicates. */
+  crashed(what: string): void;
+}
+
+/** One kind of fault. `run` breaks something, mends it again and says whether it really did so. */
+export interface Fault {
+  kind: string;
+  weight: number;
+  /** What is occupied meanwhile: two faults of one place would hide each other. */
+  place: "agent" | "relay" | "line" | "link" | "provider";
+  /** False where the world has not what it needs. */
+  fits?(world: World, agent: ChaosAgent): boolean;
+  run(context: FaultContext): Promise<boolean>;
+}
+
+function stopTime({ random, maxMs }: FaultContext): number {
+  // Most pauses are short, some are as long as allowed.
+  return Math.min(maxMs, 100 * Math.exp(random.between(0, Math.log(maxMs / 100))));
+}
+
+/** Most kills are aimed at a moment in which the provider has a message. */
+async function aim({ agent, random }: FaultContext): Promise<void> {
+  if (random.chance(0.7)) await agent.untilInFlight(1_500);
+  await new Promise((resolve) => setTimeout(resolve, random.between(0, 150)));
+}
+
+async function killRunner(context: FaultContext): Promise<boolean> {
+  const { world, agent, crashed } = context;
+  await aim(context);
+  if (!agent.alive) return false;
+  crashed("runner");
+  world.asked(agent, "SIGKILL");
+  return agent.current!.proc.signal("SIGKILL");
+}
+
+function killBelow(what: "guard" | "provider" | "grandchild"): Fault["run"] {
+  return async (context) => {
+    const { agent, crashed } = context;
+    if (what !== "guard") {
+      await aim(context);
+      crashed(what);
+    }
+    return await agent.killInTree(what);
+  };
+}
+
+function stopProcess(what: "runner" | "guard" | "provider" | "grandchild"): Fault["run"] {
+  return async (context) => {
+    const { world, agent, hold } = context;
+    const tree = await agent.tree();
+    const pid = what === "runner"
+      ? agent.current?.proc.pid ?? null
+      : what === "grandchild"
+      ? tree.below.at(-1) ?? null
+      : tree[what];
+    if (pid === null || !agent.alive || !kill(pid, "SIGSTOP")) return false;
+    const from = Date.now();
+    await hold(stopTime(context));
+    kill(pid, "SIGCONT");
+    world.outage(agent.id, what === "runner" ? "stopped" : `stopped ${what}`, from, Date.now() + 1_000);
+    return true;
+  };
+}
+
+function signalRunner(...signals: Deno.Signal[]): Fault["run"] {
+  return async ({ world, agent, random, hold, crashed }) => {
+    const start = agent.current;
+    if (start === undefined || !agent.alive) return false;
+    for (const [index, signal] of signals.entries()) {
+      if (index > 0) {
+        await hold(random.between(0, 1_500));
+        // A second signal cuts the turn that the first one let finish.
+        crashed("runner");
+      }
+      if (start.proc.signal(signal)) world.asked(agent, signal);
+    }
+    return true;
+  };
+}
+
+function toxicOf(kind: (typeof TOXICS)[number], random: SeededRandom): Toxic {
+  switch (kind) {
+    case "latency":
+      return { kind, ms: random.int(20, 1_000), jitterMs: random.int(0, 500) };
+    case "bandwidth":
+      return { kind, rate: random.int(2_000, 100_000) };
+    case "slow_close":
+      return { kind, ms: random.int(100, 2_000) };
+    case "limit_data":
+      return { kind, bytes: random.int(100, 20_000) };
+    case "duplicate":
+      return { kind, every: random.int(1, 3) };
+    default:
+      return { kind };
+  }
+}
+
+function toxic(kind: (typeof TOXICS)[number]): Fault["run"] {
+  return async (context) => {
+    const { world, agent, random, hold } = context;
+    const from = Date.now();
+    agent.proxy.set(toxicOf(kind, random));
+    await hold(stopTime(context));
+    agent.proxy.set({ kind: "none" });
+    if (kind === "slow_close" || kind === "slicer") agent.proxy.cut();
+    world.outage(agent.id, `line ${kind}`, from, Date.now() + 12_000);
+    return true;
+  };
+}
+
+/** The same on the line between the runner and Codex's app-server. */
+function linkToxic(kind: (typeof TOXICS)[number]): Fault["run"] {
+  return async (context) => {
+    const { world, agent, random, hold } = context;
+    const from = Date.now();
+    setLink(agent.dir, toxicOf(kind, random));
+    await hold(stopTime(context));
+    setLink(agent.dir, { kind: "none" });
+    world.outage(agent.id, `link ${kind}`, from, Date.now() + 12_000);
+    return true;
+  };
+}
+
+function relayFault(work: (context: FaultContext) => Promise<void>): Fault["run"] {
+  return async (context) => {
+    const { world } = context;
+    if (!world.relay.alive) return false;
+    const from = Date.now();
+    await work(context);
+    world.outage(null, "relay", from, Date.now() + 12_000);
+    return true;
+  };
+}
+
+function command(type: "agent.restart" | "agent.shutdown" | "agent.kill"): Fault["run"] {
+  return async ({ world, agent, crashed }) => {
+    const start = agent.current;
+    if (start === undefined || !agent.alive) return false;
+    if (type === "agent.kill") crashed("runner");
+    // It may reach the run after this one, when this one is dying.
+    if (type !== "agent.restart") {
+      world.asked(agent, type);
+      world.shutdowns.push({ agent: agent.id, at: Date.now() });
+    }
+    const created = await world.http.createCommand({ type, target: agent.id, ttlMs: 5_000 });
+    if (!created.ok) return false;
+    world.commands.add(created.value.id);
+    return true;
+  };
+}
+
+function behaviour(change: (random: SeededRandom) => Partial<Behaviour>): Fault["run"] {
+  return async ({ world, agent, random, maxMs, hold, crashed }) => {
+    const chosen = change(random);
+    const from = Date.now();
+    agent.behave(chosen);
+    await hold(random.between(1_000, Math.max(2_000, maxMs)));
+    agent.behave();
+    if (chosen.crashEvery !== undefined || chosen.hangEvery !== undefined || chosen.failure === "401") {
+      // A turn that hangs ends with its process only, and a login is mended by a person who starts the agent anew.
+      crashed("provider");
+      await agent.killInTree("grandchild");
+    }
+    world.outage(agent.id, "provider", from, Date.now() + 10_000);
+    return true;
+  };
+}
+
+/** Restarts a dead runner with something done to its state in between. */
+function whileDown(work: (context: FaultContext) => Promise<void>): Fault["run"] {
+  return async (context) => {
+    const { world, agent, crashed } = context;
+    const start = agent.current;
+    if (start === undefined || !start.proc.alive) return false;
+    agent.wanted = false;
+    crashed("runner");
+    world.asked(agent, "SIGKILL");
+    start.proc.signal("SIGKILL");
+    await start.proc.ended;
+    await work(context);
+    if (!world.over) world.startAgent(agent);
+    return true;
+  };
+}
+
+function flipBits({ agent, random, world }: FaultContext): Promise<void> {
+  const path = join(agent.stateDir, random.chance(0.7) ? "journal.db" : "journal.db-wal");
+  try {
+    const file = Deno.openSync(path, { read: true, write: true });
+    const { size } = file.statSync();
+    if (size > 0) {
+      const at = random.int(0, size - 1);
+      const byte = new Uint8Array(1);
+      file.seekSync(at, Deno.SeekMode.Start);
+      file.readSync(byte);
+      byte[0]! ^= 1 << random.int(0, 7);
+      file.seekSync(at, Deno.SeekMode.Start);
+      file.writeSync(byte);
+      world.damaged.add(agent.id);
+    }
+    file.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return Promise.resolve();
+}
+
+async function fillDisk(context: FaultContext): Promise<boolean> {
+  const { world, agent, hold } = context;
+  const path = join(agent.stateDir, "ballast");
+  const from = Date.now();
+  const file = Deno.openSync(path, { write: true, create: true });
+  const block = new Uint8Array(64 * 1024);
+  try {
+    for (let i = 0; i < 10_000; i++) file.writeSync(block);
+  } catch { /* full, as intended */ }
+  file.close();
+  await hold(stopTime(context));
+  Deno.removeSync(path);
+  world.outage(agent.id, "disk", from, Date.now() + 65_000);
+  return true;
+}
+
+async function startReadOnly(context: FaultContext): Promise<void> {
+  const { agent, world, hold } = context;
+  if (!await remount(agent.stateDir, "ro")) return;
+  const start = world.startAgent(agent);
+  agent.wanted = false;
+  world.asked(agent, "read-only");
+  await Promise.race([start.proc.ended, hold(8_000)]);
+  if (start.proc.alive) start.proc.signal("SIGKILL");
+  await start.proc.ended;
+  await remount(agent.stateDir, "rw");
+}
+
+async function secondRunner({ world, agent }: FaultContext): Promise<boolean> {
+  if (!agent.alive) return false;
+  const pid = agent.current!.proc.pid;
+  const second = new Proc(agent.arguments(), {
+    cwd: agent.cwd,
+    env: agent.environment(`${agent.id}#second`),
+    errFile: join(agent.dir, "second.log"),
+  });
+  const { code } = await second.ended;
+  // The first one may have ended meanwhile, and then the second was right to run.
+  if (code !== 6 && agent.current?.proc.pid === pid && agent.alive) {
+    world.problems.push(`a second runner ended with ${code}`);
+  }
+  return true;
+}
+
+const small = (world: World, agent: ChaosAgent) => agent.mounted && world.options.smallDiskKiB !== null;
+const codex = (_: World, agent: ChaosAgent) => agent.provider === "codex";
+const scripted = (_: World, agent: ChaosAgent) => agent.provider !== "echo";
+
+/** Everything that is done to a world. */
+export const FAULTS: readonly Fault[] = [
+  { kind: "kill.runner", weight: 12, place: "agent", run: killRunner },
+  { kind: "kill.guard", weight: 4, place: "agent", run: killBelow("guard") },
+  { kind: "kill.provider", weight: 7, place: "provider", run: killBelow("provider") },
+  { kind: "kill.grandchild", weight: 4, place: "provider", fits: scripted, run: killBelow("grandchild") },
+  {
+    kind: "kill.runner+guard",
+    weight: 4,
+    place: "agent",
+    run: async (context) => {
+      const { agent, world } = context;
+      await aim(context);
+      const { guard } = await agent.tree();
+      if (guard === null) return false;
+      world.unguarded.add(agent.current!.mark);
+      kill(guard, "SIGKILL");
+      return await killRunner(context);
+    },
+  },
+  { kind: "stop.runner", weight: 6, place: "agent", run: stopProcess("runner") },
+  { kind: "stop.guard", weight: 2, place: "agent", run: stopProcess("guard") },
+  { kind: "stop.provider", weight: 3, place: "provider", run: stopProcess("provider") },
+  { kind: "stop.grandchild", weight: 3, place: "provider", fits: scripted, run: stopProcess("grandchild") },
+  { kind: "term.runner", weight: 4, place: "agent", run: signalRunner("SIGTERM") },
+  { kind: "hup.runner", weight: 2, place: "agent", run: signalRunner("SIGHUP") },
+  { kind: "double.runner", weight: 3, place: "agent", run: signalRunner("SIGTERM", "SIGTERM") },
+  {
+    kind: "kill.relay",
+    weight: 4,
+    place: "relay",
+    run: relayFault(async ({ world, hold }) => {
+      world.relay.signal("SIGKILL");
+      await world.relay.ended;
+      await hold(1_000);
+    }),
+  },
+  {
+    kind: "restart.relay",
+    weight: 2,
+    place: "relay",
+    run: relayFault(async ({ world, hold }) => {
+      world.relay.signal("SIGTERM");
+      await world.relay.ended;
+      await hold(1_000);
+    }),
+  },
+  {
+    kind: "stop.relay",
+    weight: 3,
+    place: "relay",
+    run: relayFault(async (context) => {
+      const { pid } = context.world.relay;
+      kill(pid, "SIGSTOP");
+      await context.hold(stopTime(context));
+      kill(pid, "SIGCONT");
+    }),
+  },
+  {
+    kind: "kill.proxy",
+    weight: 3,
+    place: "line",
+    run: async ({ world, agent, hold, random }) => {
+      const from = Date.now();
+      agent.proxy.set({ kind: "down" });
+      await hold(random.between(50, 1_000));
+      agent.proxy.set({ kind: "none" });
+      world.outage(agent.id, "line", from, Date.now() + 12_000);
+      return true;
+    },
+  },
+  ...TOXICS.map((kind): Fault => ({ kind: `line.${kind}`, weight: 2, place: "line", run: toxic(kind) })),
+  ...TOXICS.map((kind): Fault => ({
+    kind: `link.${kind}`,
+    weight: 1,
+    place: "link",
+    fits: codex,
+    run: linkToxic(kind),
+  })),
+  { kind: "command.restart", weight: 2, place: "agent", run: command("agent.restart") },
+  { kind: "command.shutdown", weight: 1, place: "agent", run: command("agent.shutdown") },
+  { kind: "command.kill", weight: 1, place: "agent", run: command("agent.kill") },
+  {
+    kind: "provider.fails",
+    weight: 2,
+    place: "provider",
+    fits: scripted,
+    run: behaviour((random) => ({
+      failEvery: random.int(2, 4),
+      failure: random.pick(["500", "500", "401"]),
+    })),
+  },
+  {
+    kind: "provider.crashes",
+    weight: 4,
+    place: "provider",
+    fits: scripted,
+    run: behaviour((random) => ({
+      crashEvery: random.int(1, 3),
+      crashAt: random.pick(["accepted", "placed", "seen", "answered"] as const),
+    })),
+  },
+  {
+    kind: "provider.hangs",
+    weight: 2,
+    place: "provider",
+    fits: scripted,
+    run: behaviour((random) => ({ hangEvery: random.int(1, 3), ignoreTerm: random.chance(0.5) })),
+  },
+  {
+    kind: "provider.slow",
+    weight: 3,
+    place: "provider",
+    fits: scripted,
+    run: behaviour((random) => ({
+      slowStartMs: random.int(0, 2_000),
+      placedMs: random.int(0, 300),
+      seenMs: random.int(0, 500),
+      doneMs: random.int(0, 800),
+    })),
+  },
+  { kind: "disk.full", weight: 6, place: "agent", fits: small, run: fillDisk },
+  { kind: "disk.read-only", weight: 2, place: "agent", fits: small, run: whileDown(startReadOnly) },
+  { kind: "journal.flip", weight: 2, place: "agent", run: whileDown(flipBits) },
+  { kind: "two.runners", weight: 2, place: "agent", run: secondRunner },
+  {
+    kind: "fds.flood",
+    weight: 3,
+    place: "agent",
+    fits: (_, agent) => agent.openFiles !== undefined,
+    run: async ({ agent, random }) =>
+      await flood(agent.stateDir, { sockets: 400, forMs: random.int(300, 1_500) }) > 0,
+  },
+];

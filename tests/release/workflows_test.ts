@@ -1,0 +1,189 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { dirname, fromFileUrl, join } from "@std/path";
+import { parse } from "npm:deno-std@1.4.0/yaml/mod.js";
+import { TARGETS } from "../../.github/release/targets.ts";
+import { withTempDir } from "../support/temp.ts";
+
+const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
+const WORKFLOWS = join(ROOT, ".github", "workflows");
+const SCRIPTS = [".ci/run", ".ci/denort.sh", ".github/install.sh", ".github/deno/install.sh"];
+
+interface Step {
+  uses?: string;
+  run?: string;
+  with?: Record<string, unknown>;
+  env?: Record<string, string>;
+}
+
+interface Job {
+  uses?: string;
+  needs?: string | string[];
+  permissions?: Record<string, string>;
+  "timeout-minutes"?: number;
+  strategy?: { matrix: { machine: string[] } };
+  steps?: Step[];
+}
+
+interface Workflow {
+  on: Record<string, unknown>;
+  permissions?: Record<string, string>;
+  jobs: Record<string, Job>;
+}
+
+const workflows = [...Deno.readDirSync(WORKFLOWS)].map(({ name }) => {
+  const text = Deno.readTextFileSync(join(WORKFLOWS, name));
+  return { name, text, workflow: parse(text) as Workflow };
+});
+const get = (name: string) => workflows.find((each) => each.name === name)!.workflow;
+const steps = workflows.flatMap(({ name, workflow }) =>
+  Object.values(workflow.jobs).flatMap((job) => (job.steps ?? []).map((step) => ({ name, step })))
+);
+
+Deno.test("every workflow starts with no permission, and every job names its own and its time limit", () => {
+  assertEquals(workflows.map(({ name }) => name).sort(), ["build.yml", "ci.yml", "release.yml"]);
+  for (const { name, workflow } of workflows) {
+    assertEquals(workflow.permissions, {}, name);
+    for (const [id, job] of Object.entries(workflow.jobs)) {
+      assert(job.permissions !== undefined, `${name} ${id}`);
+      if (job.uses === undefined) assert((job["timeout-minutes"] ?? 0) > 0, `${name} ${id}`);
+    }
+  }
+});
+
+Deno.test("every action is pinned by its full commit, with its version beside it", () => {
+  let pinned = 0;
+  for (const { name, text } of workflows) {
+    for (const line of text.split("\n").filter((each) => /^\s*(?:- )?uses:/.test(each))) {
+      if (/uses: \.\/\.github\/workflows\//.test(line)) continue;
+      assertMatch(line, /uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/, name);
+      pinned++;
+    }
+  }
+  assert(pinned >= 10);
+  const actions = new Map<string, Set<string>>();
+  for (const { step } of steps) {
+    const [action, commit] = step.uses?.split("@") ?? [];
+    if (commit !== undefined) actions.set(action!, (actions.get(action!) ?? new Set()).add(commit));
+  }
+  for (const [action, commits] of actions) assertEquals(commits.size, 1, action);
+});
+
+Deno.test("no checkout keeps its credentials, and no script has an expression of the event in it", () => {
+  let checkouts = 0;
+  for (const { name, step } of steps) {
+    if (step.uses?.startsWith("actions/checkout@")) {
+      assertEquals(step.with?.["persist-credentials"], false, name);
+      checkouts++;
+    }
+    // A value that somebody else chose must come in by a variable, never as a part of the script.
+    assertEquals(step.run?.includes("${{") ?? false, false, `${name}: ${step.run}`);
+  }
+  assert(checkouts >= 6);
+});
+
+Deno.test("pull requests run with read access only, without secrets and never in the base's context", () => {
+  for (const { name, text, workflow } of workflows) {
+    assertEquals(/pull_request_target|workflow_run|secrets\./.test(text), false, name);
+    if (!("pull_request" in workflow.on)) continue;
+    assertEquals(text.includes("github.token"), false, name);
+    for (const job of Object.values(workflow.jobs)) assertEquals(job.permissions, { contents: "read" });
+  }
+});
+
+Deno.test("only the jobs that sign may sign, and only those that draft and publish may write", () => {
+  const holders = (permission: string) =>
+    workflows.flatMap(({ name, workflow }) =>
+      Object.entries(workflow.jobs).filter(([, job]) => job.permissions?.[permission] === "write")
+        .map(([id]) => `${name} ${id}`)
+    ).sort();
+  assertEquals(holders("id-token"), ["build.yml build", "release.yml build"]);
+  assertEquals(holders("attestations"), ["build.yml build", "release.yml build"]);
+  assertEquals(holders("contents"), ["release.yml draft", "release.yml publish"]);
+});
+
+Deno.test("a release is tested, reproduced and run on its five systems before anybody can see it", () => {
+  const { jobs } = get("release.yml");
+  const before = (id: string): string[] => {
+    const needs = [jobs[id]!.needs ?? []].flat();
+    return [...needs, ...needs.flatMap(before)];
+  };
+  assertEquals([...new Set(before("publish"))].sort(), [
+    "build",
+    "draft",
+    "reproduce",
+    "smoke",
+    "test",
+    "version",
+  ]);
+  assertEquals(
+    [...jobs.smoke!.strategy!.matrix.machine].sort(),
+    TARGETS.map(({ machine }) => machine).sort(),
+  );
+  assertEquals(Object.keys(get("release.yml").on), ["push"]);
+  assertEquals(Object.keys(get("build.yml").on), ["workflow_call"]);
+});
+
+Deno.test("every step of a release that a workflow calls exists", async () => {
+  const called = new Set(
+    steps.flatMap(({ step }) =>
+      [...(step.run ?? "").matchAll(/deno task (?:--quiet )?(release \w+|[a-z:]+)/g)].map((match) =>
+        match[1]!
+      )
+    ),
+  );
+  const { tasks } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.json"))) as {
+    tasks: Record<string, unknown>;
+  };
+  const main = await Deno.readTextFile(join(ROOT, ".github", "release", "main.ts"));
+  for (const name of called) {
+    const [task, step] = name.split(" ");
+    assert(task! in tasks, name);
+    if (step !== undefined) assertMatch(main, new RegExp(`^  (?:async )?${step}\\(args\\) \\{`, "m"));
+  }
+  assert(called.size >= 9, [...called].join(", "));
+});
+
+Deno.test("Deno is pinned by hash for every system, in the version that the project names", () => {
+  const lock = JSON.parse(Deno.readTextFileSync(join(ROOT, ".github", "deno", "package-lock.json"))) as {
+    packages: Record<string, { version?: string; integrity?: string; resolved?: string }>;
+  };
+  const packages = Object.entries(lock.packages).filter(([path]) => path !== "");
+  assert(packages.length >= 6);
+  for (const [path, { version, integrity, resolved }] of packages) {
+    assertEquals([version, resolved], ["2.9.6", undefined], path);
+    assertMatch(integrity ?? "", /^sha512-/, path);
+  }
+  assert(Deno.readTextFileSync(join(ROOT, "README.md")).includes("deno@2.9.6"));
+});
+
+/** Where a command is, or null. */
+async function onPath(command: string): Promise<boolean> {
+  try {
+    return (await new Deno.Command(command, { args: ["--version"], stdout: "null", stderr: "null" }).output())
+      .success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+const shellcheck = await onPath("shellcheck");
+Deno.test({
+  name: `shellcheck finds nothing in ${SCRIPTS.length} scripts${
+    shellcheck ? "" : " (SKIPPED: it is not here)"
+  }`,
+  ignore: !shellcheck,
+  fn: async () => {
+    const check = async (paths: string[]) => {
+      const { code, stdout } = await new Deno.Command("shellcheck", { args: paths, stdout: "piped" })
+        .output();
+      return { code, said: new TextDecoder().decode(stdout) };
+    };
+    const { code, said } = await check(SCRIPTS.map((path) => join(ROOT, path)));
+    assertEquals(code, 0, said);
+    await withTempDir(async (dir) => {
+      await Deno.writeTextFile(join(dir, "bad.sh"), "#!/bin/sh\ncd $1\n");
+      assertEquals((await check([join(dir, "bad.sh")])).code, 1);
+    });
+  },
+});

@@ -1,0 +1,51 @@
+import { assertEquals } from "@std/assert";
+import { noLog } from "../../lib/base/log.ts";
+import { watchMemory } from "../../lib/runner/memory_watch.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+
+Deno.test("watchMemory() gives texts back, drops sockets at most every 10 s and ends a run that stays too large", async () => {
+  const clock = new FakeClock();
+  let mib = 100;
+  const calls: string[] = [];
+  const stop = watchMemory({
+    clock,
+    log: noLog,
+    rssBytes: () => mib * 1024 * 1024,
+    actions: {
+      soft: () => calls.push("soft"),
+      drop: () => calls.push("drop"),
+      hard: () => calls.push("hard"),
+    },
+  });
+  const during = async (seconds: number, used: number) => {
+    mib = used;
+    calls.length = 0;
+    await clock.advance(seconds * 1_000);
+    return {
+      soft: 0,
+      drop: 0,
+      hard: 0,
+      ...Object.fromEntries(
+        Object.entries(Object.groupBy(calls, (call) => call))
+          .map(([call, all]) => [call, all!.length]),
+      ),
+    };
+  };
+  assertEquals(await during(10, 191), { soft: 0, drop: 0, hard: 0 });
+  assertEquals(await during(3, 192), { soft: 3, drop: 0, hard: 0 });
+  assertEquals(await during(25, 384), { soft: 25, drop: 3, hard: 0 });
+  assertEquals((await during(4, 512)).hard, 0);
+  assertEquals((await during(2, 511)).hard, 0, "a peak is no reason to end");
+  assertEquals((await during(5, 512)).hard, 0);
+  assertEquals((await during(20, 600)).hard, 1);
+  stop();
+  stop();
+  assertEquals(clock.pending, 0);
+});
+
+Deno.test("Deno.memoryUsage() tells the resident size under the program's own permissions", () => {
+  const before = Deno.memoryUsage().rss;
+  const block = new Uint8Array(64 * 1024 * 1024).fill(1);
+  const grown = Deno.memoryUsage().rss - before;
+  assertEquals([before > 8 * 1024 * 1024, grown > 32 * 1024 * 1024, block[1]], [true, true, 1]);
+});
