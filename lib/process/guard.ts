@@ -27,9 +27,17 @@ export interface Guard {
   dispose(): Promise<void>;
 }
 
+/** A terminal as it was before the agent had it: device, and what `stty -g` said. */
+export interface GuardedTerminal {
+  path: string;
+  modes: string;
+}
+
 /** Starts the guard of a run. It runs in its own session, so that a closing terminal does not end it. */
-export function startGuard(options: { runId: string; clock: Clock; log: Log }): Guard {
-  const { runId, clock, log } = options;
+export function startGuard(
+  options: { runId: string; clock: Clock; log: Log; terminal?: GuardedTerminal | null },
+): Guard {
+  const { runId, clock, log, terminal = null } = options;
   const groups = new Set<number>();
   const waiting = new Map<string, (count: number) => void>();
   let token = 0;
@@ -64,6 +72,7 @@ export function startGuard(options: { runId: string; clock: Clock; log: Log }): 
       });
     });
     const fresh = { child, writer, ended };
+    if (terminal !== null) tell(fresh.writer, `terminal ${terminal.path} ${terminal.modes}`);
     for (const pgid of groups) tell(fresh.writer, `group ${pgid}`);
     if (deadlineAt !== null) {
       tell(fresh.writer, `deadline ${Math.max(0.1, (deadlineAt - clock.mono()) / 1000).toFixed(1)}`);

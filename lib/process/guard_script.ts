@@ -1,3 +1,7 @@
+/** Ends the modes that the agents switch on in a terminal; each is harmless when it is off. */
+export const TERMINAL_RESET =
+  "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?2026l\x1b[<u\x1b[?25h\x1b[0m";
+
 /**
  * The guard: a POSIX shell script that outlives the runner by a few seconds and ends what the runner started.
  *
@@ -6,8 +10,8 @@
  * so the marker is also searched here on request.
  *
  * Arguments: 1 run id, 2 pid of the runner. Commands: `group PGID`, `gone PGID`, `sweep TOKEN [NAME=VALUE]` (kills
- * what carries the run's marker, or the one given; answers `swept TOKEN COUNT`), `deadline SECONDS` (0 disarms),
- * `bye`.
+ * what carries the run's marker, or the one given; answers `swept TOKEN COUNT`), `terminal DEVICE MODES` (is put in
+ * order at the end; its agent is asked before it is killed), `deadline SECONDS` (0 disarms), `bye`.
  *
  * It ignores TERM, INT and HUP: a terminal that closes or an operator's `kill -TERM -PGID` must not take the
  * guard before its work is done. It carries no marker itself, nor do its helpers.
@@ -19,6 +23,8 @@ runner=$2
 marker="AGENT_RELAY_RUN_ID=$run_id"
 groups=""
 watchdog=""
+terminal=""
+modes=""
 trap '' TERM INT HUP PIPE
 start_of() {
   if [ -r "/proc/$1/stat" ]; then sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
@@ -53,7 +59,29 @@ sweep() {
   done
   swept=$count
 }
+# What has the person's terminal gets the time to put it back in order itself.
+ask_marked() {
+  tries=0
+  while found=$(marked "$marker") && [ -n "$found" ] && [ "$tries" -lt 15 ]; do
+    if [ "$tries" = 0 ]; then
+      for pid in $found; do
+        kill -TERM "$pid" 2>/dev/null
+        kill -CONT "$pid" 2>/dev/null
+      done
+    fi
+    tries=$((tries + 1))
+    sleep 0.05
+  done
+}
+# In a subshell: it leads no session and cannot get the terminal as its own.
+restore() {
+  (
+    [ "$swept" -gt 0 ] && printf '@reset@' >"$terminal"
+    stty "$modes" <"$terminal"
+  ) 2>/dev/null
+}
 end_all() {
+  [ -n "$terminal" ] && ask_marked
   for pgid in $groups; do
     kill -TERM -- "-$pgid" 2>/dev/null
     kill -CONT -- "-$pgid" 2>/dev/null
@@ -61,6 +89,7 @@ end_all() {
   [ -n "$groups" ] && sleep 0.2
   for pgid in $groups; do kill -KILL -- "-$pgid" 2>/dev/null; done
   sweep "$marker"
+  [ -n "$terminal" ] && restore
 }
 disarm() {
   if [ -n "$watchdog" ]; then
@@ -73,6 +102,10 @@ while IFS= read -r line; do
   verb=\${line%% *}
   value=\${line#* }
   case $verb in
+    terminal)
+      terminal=\${value%% *}
+      modes=\${value#* }
+      ;;
     group) groups="$groups $value" ;;
     gone)
       kept=""
@@ -99,4 +132,4 @@ while IFS= read -r line; do
 done
 disarm
 end_all
-`.replaceAll("\\$", "$");
+`.replaceAll("\\$", "$").replace("@reset@", TERMINAL_RESET.replaceAll("\x1b", "\\033"));

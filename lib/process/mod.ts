@@ -3,7 +3,7 @@ import { delay, TIMED_OUT, withDeadline } from "../base/clock.ts";
 import { messageOf, RunnerError, shown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ChildHandle, ExitStatus, Processes, SpawnOptions, StopOptions } from "./contract.ts";
-import { type Guard, startGuard } from "./guard.ts";
+import { type Guard, type GuardedTerminal, startGuard } from "./guard.ts";
 
 export type { ChildHandle, ExitStatus, Processes, SpawnOptions, StopOptions } from "./contract.ts";
 
@@ -23,7 +23,9 @@ export interface GuardedProcesses extends Processes {
 /**
  * Returns the starter of processes of one run. The guard is running when this returns, before any child exists.
  */
-export function createProcesses(options: { runId: string; clock: Clock; log: Log }): GuardedProcesses {
+export function createProcesses(
+  options: { runId: string; clock: Clock; log: Log; terminal?: GuardedTerminal | null },
+): GuardedProcesses {
   const guard = startGuard(options);
   const children = new Set<Child>();
   const stopping = new Set<Promise<unknown>>();

@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Journal } from "../inbox/contract.ts";
-import type { Processes } from "../process/contract.ts";
+import type { ExitStatus, Processes } from "../process/contract.ts";
 import type { Message, StageReport } from "../protocol/message.ts";
 import type { MonitorPort, ProviderAdapter, ProviderLaunch } from "../providers/contract.ts";
 import type { RelayBus, RelayHttp } from "../sdk/contract.ts";
@@ -35,6 +35,8 @@ export interface RunnerPorts {
   turn(turn: TurnResult): void;
   /** The outcome is final. Called once, before the relay is told: a relay that hangs must not cost the result. */
   ending(outcome: ExitOutcome, report: RunReport): void;
+  /** The provider's process ended; called before anything follows from it. */
+  providerEnded?(status: ExitStatus): void;
   /** Arms the watchdog outside this process: everything is ended when it still lives after `ms`. */
   watchdog(ms: number): void;
 }

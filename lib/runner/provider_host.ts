@@ -70,7 +70,10 @@ export class ProviderHost {
           emit: (event) => this.#post({ type: "provider", incarnation, event }),
         });
         this.#post({ type: "spawned", incarnation });
-        started.exited.then((status) => this.#post({ type: "exited", incarnation, status }));
+        started.exited.then((status) => {
+          this.#ports.providerEnded?.(status);
+          this.#post({ type: "exited", incarnation, status });
+        });
         return started;
       } catch (error) {
         const permanent = error instanceof RunnerError && error.code === "E_PROVIDER_CMD";

@@ -1,33 +1,11 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { fromFileUrl, join } from "@std/path";
+import { fromFileUrl } from "@std/path";
 import { realClis } from "../support/real_clis.ts";
-import { type RealAgent, withRealAgent } from "../support/real_home.ts";
+import { withRealAgent } from "../support/real_home.ts";
 import { processesWith } from "../support/runner_process.ts";
-import {
-  BIG,
-  gone,
-  heldBy401,
-  receiptOf,
-  type Seat,
-  send,
-  stagesOf,
-  statusIs,
-  withSeat,
-} from "../support/seat.ts";
+import { command, conversationOf, quit, seat, sessionOf } from "../support/claude_seat.ts";
+import { BIG, gone, heldBy401, receiptOf, send, stagesOf, statusIs } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
-
-function seat(name: string, work: (seat: Seat) => Promise<void>, flags: readonly string[] = []): void {
-  Deno.test(`claude in the terminal: ${name}`, () => withSeat("claude", flags, work));
-}
-
-/** The person quits; the terminal must be as it was. */
-async function quit(seat: Seat): Promise<void> {
-  await seat.terminal.press("C-u");
-  await seat.terminal.type("/exit");
-  await seat.terminal.untilShows(/\/exit/);
-  await seat.terminal.press("Enter");
-  await gone(seat, 0);
-}
 
 seat("a message to an idle session arrives beside a half-typed line, which stays as it is", async (seat) => {
   await seat.home.untilReady("api");
@@ -120,13 +98,84 @@ seat(
   },
 );
 
+seat(
+  "Esc while our message is being answered: it was seen, it failed, and it is not done again",
+  async (seat) => {
+    await seat.home.untilReady("api");
+    await seat.home.run(["send", "label:api", "marker-cut [[hang]]"]);
+    await seat.model.untilAsked("marker-cut");
+    await seat.terminal.untilShows(/esc to interrupt/);
+    await seat.terminal.press("Escape");
+    await until("the failure", async () => stagesOf(await receiptOf(seat, 1)).includes("failed"));
+    await statusIs(seat, "idle");
+    const [recipient] = (await receiptOf(seat, 1)).recipients;
+    assertEquals(stagesOf(await receiptOf(seat, 1)).slice(0, 5), [
+      "received",
+      "handed",
+      "placed",
+      "seen",
+      "failed",
+    ]);
+    assertEquals(recipient!.read, true);
+    assertEquals(await send(seat, "marker-after [[say after]]", "--wait-reply"), "after\n");
+    assertEquals([seat.model.asked("marker-cut"), seat.model.asked("marker-after")], [1, 1]);
+    await quit(seat);
+  },
+);
+
+seat(
+  "Esc before the model said anything: the message is not taken for seen, and comes again",
+  async (seat) => {
+    await seat.home.untilReady("api");
+    const silence = Promise.withResolvers<null>();
+    seat.model.decide = () => silence.promise;
+    await seat.home.run(["send", "label:api", "marker-mute [[say heard]]"]);
+    await seat.model.untilAsked("marker-mute");
+    await seat.terminal.untilShows(/esc to interrupt/);
+    seat.model.decide = null;
+    await seat.terminal.press("Escape");
+    await seat.model.untilAsked("marker-mute", 2);
+    silence.resolve(null);
+    await until("the end", async () => stagesOf(await receiptOf(seat, 1)).includes("acked"));
+    assertEquals(stagesOf(await receiptOf(seat, 1)), [
+      ...["received", "handed", "placed", "retry"],
+      ...["handed", "placed", "seen", "done", "acked"],
+    ]);
+    assertStringIncludes(seat.model.requests.at(-1)!.text, "redelivery=1");
+    await statusIs(seat, "idle");
+    await quit(seat);
+  },
+);
+
+seat(
+  "/resume inside the TUI: what was said there before proves nothing, and messages arrive there",
+  async (seat) => {
+    await seat.home.untilReady("api");
+    await send(seat, "before-clear [[say one]]", "--wait-reply");
+    const first = conversationOf(seat);
+    await command(seat, "/clear");
+    await until("another conversation", () => conversationOf(seat) !== first);
+    await send(seat, "after-clear [[say two]]", "--wait-reply");
+    await command(seat, "/resume");
+    await seat.terminal.untilShows(/Resume session/);
+    await seat.terminal.untilShows(/ work\n\s+❯ /);
+    await seat.terminal.press("Enter");
+    await until("the first conversation", () => conversationOf(seat) === first);
+    assertEquals(await send(seat, "after-resume [[say three]]", "--wait-reply"), "three\n");
+    const { history } = seat.model.requests.at(-1)!;
+    assertEquals([history.includes("before-clear"), history.includes("after-clear")], [true, false]);
+    assertEquals(seat.model.asked("after-resume"), 1);
+    await statusIs(seat, "idle");
+    await quit(seat);
+  },
+);
+
 seat("/clear begins another conversation in the same agent, and messages arrive there", async (seat) => {
   const before = await seat.home.untilReady("api");
   await send(seat, "before-clear [[say one]]", "--wait-reply");
-  await seat.terminal.type("/clear");
-  await seat.terminal.untilShows(/\/clear/);
-  await seat.terminal.press("Enter");
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const cleared = conversationOf(seat);
+  await command(seat, "/clear");
+  await until("another conversation", () => conversationOf(seat) !== cleared);
   assertEquals(await send(seat, "after-clear [[say two]]", "--wait-reply"), "two\n");
   assertEquals(seat.model.requests.at(-1)!.history.includes("before-clear"), false);
   const after = await seat.home.untilReady("api");
@@ -143,19 +192,25 @@ seat(
     assertEquals(restarted.code, 0, restarted.err);
     await send(seat, "after restart [[say here]]", "--wait-reply");
     assertStringIncludes(seat.model.requests.at(-1)!.history, "zebra-77");
-    const stopped = await seat.home.run(["stop", "label:api", "--hard"]);
-    assertEquals(stopped.code, 0, stopped.err);
+    // Lifecycle commands that follow each other within 5 s are refused.
+    await until("the stop", async () => (await seat.home.run(["stop", "label:api"])).code === 0);
     await gone(seat, 0);
   },
 );
 
+seat("stop --hard in the middle of a turn ends it at once", async (seat) => {
+  await seat.home.untilReady("api");
+  await seat.home.run(["send", "label:api", "hang on [[hang]]"]);
+  await seat.model.untilAsked("hang on");
+  const stopped = await seat.home.run(["stop", "label:api", "--hard"]);
+  assertEquals(stopped.code, 0, stopped.err);
+  await gone(seat, 0);
+});
+
 seat("SIGKILL of the agent: it comes back with its conversation, and nothing is lost", async (seat) => {
   await seat.home.untilReady("api");
   await send(seat, "remember lion-88 [[say ok]]", "--wait-reply");
-  const [file] = [...Deno.readDirSync(join(seat.dir, "claude", "sessions"))].filter((each) =>
-    each.name.endsWith(".json")
-  );
-  Deno.kill(Number(file!.name.replace(".json", "")), "SIGKILL");
+  Deno.kill(sessionOf(seat).pid, "SIGKILL");
   const sent = send(seat, "after kill [[say again]]", "--wait-reply");
   assertEquals(await sent, "again\n");
   assertStringIncludes(seat.model.requests.at(-1)!.history, "lion-88");
@@ -167,28 +222,6 @@ seat("a turn that ends in 401 is reported as such and nothing is acked", async (
   await seat.home.untilReady("api");
   await heldBy401(seat);
   await quit(seat);
-});
-
-Deno.test("claude in the terminal: a trust dialog is named on the bus and never answered", async () => {
-  const untrusted = (agent: RealAgent) =>
-    Deno.writeTextFileSync(
-      join(agent.dir, "claude", ".claude.json"),
-      JSON.stringify({ hasCompletedOnboarding: true, projects: {} }),
-    );
-  await withSeat("claude", [], async (seat) => {
-    const { home, terminal } = seat;
-    await until("the dialog's name on the bus", async () => {
-      const meta = (await home.agents())[0]?.meta as { reason?: string } | undefined;
-      return meta?.reason === "blocked: trust dialog";
-    });
-    const screen = await terminal.capture();
-    assertMatch(screen, /trust/i);
-    await home.run(["send", "label:api", "waits"]);
-    assertEquals(await terminal.capture(), screen, "the screen changed");
-    const stopped = await home.run(["stop", "label:api"]);
-    assertEquals(stopped.code, 0, stopped.err);
-    await gone(seat, 0);
-  }, untrusted);
 });
 
 Deno.test("claude plugin validate accepts the plugin, and a session offers its skill", async () => {

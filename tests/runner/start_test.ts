@@ -40,3 +40,38 @@ Deno.test("step() ends the run with the code of an agent that the person quit", 
     status: { code: 0, signal: null },
   }]);
 });
+
+Deno.test("step() gives a person back their terminal when the agent ends before it was ever ready", () => {
+  const world = new CoreWorld({ headless: false });
+  world.post({ type: "start" });
+  world.post({ type: "spawned", incarnation: 1 });
+  world.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
+  assertEquals(world.of("exit").map(({ outcome }) => outcome.cause), [{
+    kind: "provider",
+    status: { code: 1, signal: null },
+  }]);
+  // An agent that worked before is started again, and a headless one always.
+  const later = new CoreWorld({ headless: false }).up();
+  later.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
+  assertEquals([later.state.provider.state, later.of("exit").length], ["waiting", 0]);
+});
+
+Deno.test("step() takes Ctrl-C for itself only while there is no agent to get it", () => {
+  const world = new CoreWorld({ headless: false }).up();
+  world.post({ type: "signal", signal: "SIGINT" });
+  assertEquals(world.state.phase.phase, "running");
+  world.post({ type: "exited", incarnation: 1, status: { code: 1, signal: "SIGKILL" } });
+  assertEquals(world.state.provider.state, "waiting");
+  world.post({ type: "signal", signal: "SIGINT" });
+  assertEquals(world.of("exit").length, 1);
+});
+
+Deno.test("step() says on the bus which way deliveries take, as long as there is one", () => {
+  const world = new CoreWorld({ headless: false });
+  world.post({ type: "start" });
+  world.post({ type: "bus.up" });
+  world.post({ type: "spawned", incarnation: 1 });
+  assertEquals(world.status()?.meta?.delivery, undefined);
+  world.provider({ type: "ready", resume: "s", channel: "plugin monitor" });
+  assertEquals(world.status()?.meta?.delivery, "plugin monitor");
+});

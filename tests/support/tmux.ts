@@ -61,6 +61,31 @@ export class TmuxTerminal {
     }
   }
 
+  /** Changes the terminal's size, as a person does with a window. */
+  async resize(columns: number, rows: number): Promise<void> {
+    await this.#tmux("resize-window", "-t", "t", "-x", String(columns), "-y", String(rows));
+  }
+
+  /** What a program has set as the window's title. */
+  async title(): Promise<string> {
+    return (await this.#tmux("display-message", "-p", "-t", "t", "#{pane_title}")).trim();
+  }
+
+  /** What a person would call broken about this terminal; empty when it is as a shell needs it. */
+  async broken(): Promise<string[]> {
+    const format = "#{pane_tty} #{alternate_on} #{cursor_flag} #{mouse_any_flag} #{bracket_paste_flag}";
+    const [tty, alternate, cursor, mouse] = (await this.#tmux("display-message", "-p", "-t", "t", format))
+      .trim().split(" ");
+    const { stdout } = await new Deno.Command("stty", { args: ["-F", tty!, "-a"], stderr: "null" }).output();
+    const modes = new TextDecoder().decode(stdout).split(/[\s;]+/);
+    return [
+      ...["icanon", "echo", "isig", "icrnl", "opost"].filter((mode) => !modes.includes(mode)),
+      ...(alternate === "0" ? [] : ["alternate screen"]),
+      ...(cursor === "1" ? [] : ["no cursor"]),
+      ...(mouse === "0" ? [] : ["mouse"]),
+    ];
+  }
+
   async #tmux(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await new Deno.Command("tmux", {
       args: ["-L", this.#name, "-f", "/dev/null", ...args],

@@ -5,6 +5,7 @@ import type { LogLine } from "../../base/logger.ts";
 import { writeFileAtomic } from "../../base/private_file.ts";
 import type { Redactor } from "../../base/redact.ts";
 import type { StageReport } from "../../protocol/message.ts";
+import type { ExitStatus } from "../../process/contract.ts";
 import type { RunReport } from "../../runner/core/goal.ts";
 import type { ExitOutcome, TurnResult } from "../../runner/core/types.ts";
 import type { Invocation, Io } from "../contract.ts";
@@ -36,6 +37,7 @@ export class RunReporter implements RunFollower {
   readonly #startedMono: number;
   #start: RunStart | null = null;
   #verdict: Verdict | null = null;
+  #providerExit: ExitStatus | null = null;
 
   constructor({ flags, positionals }: Invocation, io: Io, deps: ReporterDeps) {
     this.#io = io;
@@ -79,6 +81,7 @@ export class RunReporter implements RunFollower {
   }
 
   ending(outcome: ExitOutcome, report: RunReport): void {
+    this.#providerExit = report.providerExit;
     this.#finish(verdictOf(outcome, report, this.#deps.crashed()), report);
   }
 
@@ -86,6 +89,11 @@ export class RunReporter implements RunFollower {
   failed(error: unknown): void {
     if (this.#verdict !== null) return;
     this.#finish(verdictOf(NO_OUTCOME, NO_REPORT, error), null);
+  }
+
+  /** How the agent's last process ended, null when that is not known. */
+  get providerExit(): ExitStatus | null {
+    return this.#providerExit;
   }
 
   /** The verdict once the run has ended. */

@@ -19,6 +19,7 @@ import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import { openJournal } from "../../inbox/journal.ts";
 import { endLeftovers, forgetRun, noteRun } from "../../process/leftovers.ts";
 import { lockInstance } from "../../process/lock.ts";
+import type { ExitStatus } from "../../process/contract.ts";
 import { createProcesses, RUN_MARKER } from "../../process/mod.ts";
 import type { ProviderAdapter, ProviderLaunch } from "../../providers/contract.ts";
 import { createRelayHost, type RelayHost } from "../../relay/host.ts";
@@ -49,6 +50,10 @@ export interface SessionDeps {
   /** Whoever follows the run: its output, stages and end. */
   follow: RunFollower;
   remoteLifecycle: boolean;
+  /** The person's terminal, which the guard puts in order when nobody else can; null without one. */
+  terminal: { path: string; modes: string } | null;
+  /** The agent's process ended, perhaps to be started again. */
+  agentEnded?(status: ExitStatus): void;
 }
 
 /** A run under way. */
@@ -116,7 +121,12 @@ export async function startSession(
 
     const runId = crypto.randomUUID();
     noteRun(dir, runId);
-    const processes = createProcesses({ runId, clock, log: log.child("process") });
+    const processes = createProcesses({
+      runId,
+      clock,
+      log: log.child("process"),
+      terminal: deps.terminal,
+    });
     undo.push(async () => {
       await processes.dispose({ graceMs: 0 });
       forgetRun(dir);
@@ -276,6 +286,7 @@ export async function startSession(
       stage: (report, local) => deps.follow.stage(report, local),
       turn: (turn) => deps.follow.turn(turn),
       ending: (outcome, report) => deps.follow.ending(outcome, report),
+      providerEnded: (status) => deps.agentEnded?.(status),
       watchdog: (ms) => processes.watchdog(ms),
     });
     deps.follow.started({

@@ -13,7 +13,7 @@ const UNIX: Deno.Signal[] = ["SIGINT", "SIGTERM", "SIGHUP"];
  * Traps the signals that end a run, and errors nobody caught: those would end the process on the spot and leave the
  * agent without its supervisor, so they become a stop in order instead (R-22).
  */
-export function trapSignals(headless: boolean): SignalTrap {
+export function trapSignals(): SignalTrap {
   const names = Deno.build.os === "windows" ? WINDOWS : UNIX;
   let listener: ((signal: string) => void) | null = null;
   let waiting: string[] = [];
@@ -23,8 +23,7 @@ export function trapSignals(headless: boolean): SignalTrap {
     else listener(signal);
   };
   const handlers = names.map((name) => {
-    // In a terminal Ctrl-C is the agent's; the handler only keeps this process alive.
-    const handler = () => headless || name !== "SIGINT" ? tell(name) : undefined;
+    const handler = () => tell(name);
     Deno.addSignalListener(name, handler);
     return { name, handler };
   });

@@ -34,7 +34,7 @@ export const run: Verb = async ({ flags }, io) => {
     redactor,
     sinks: [(line) => io.err(humanLine(line))],
   });
-  const signals = trapSignals(true);
+  const signals = trapSignals();
   const began = systemClock.mono();
   try {
     const env = { ...io.env, AGENT_RELAY_HOME: home };
@@ -56,6 +56,7 @@ export const run: Verb = async ({ flags }, io) => {
       env,
       follow: { started() {}, output() {}, stage() {}, turn() {}, ending() {} },
       remoteLifecycle: true,
+      terminal: null,
     });
     signals.connect((signal) => session.signal(signal));
     const relayUrl = session.relayUrl!;

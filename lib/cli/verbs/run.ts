@@ -7,6 +7,7 @@ import { createLogger, humanLine, type LogSink } from "../../base/logger.ts";
 import { createRedactor, looksSecret, type Redactor } from "../../base/redact.ts";
 import { resolveRun } from "../../config/resolve.ts";
 import { stableAgentId } from "../../config/identity.ts";
+import type { ExitStatus } from "../../process/contract.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
 import { detach } from "../run/detach.ts";
@@ -82,10 +83,10 @@ async function supervise(
   const logFile = openLogFile(join(settings.paths.logsDir, `${name}.log`));
   const log = createLogger({ level, clock: systemClock, redactor, sinks: [toTerminal, logFile.sink] });
   // Before the first child exists: a signal at any time finds a handler (R-11).
-  const signals = trapSignals(settings.headless);
+  const signals = trapSignals();
   trapped(signals);
   const terminal = settings.headless ? null : await saveTerminal();
-  let end: "clean" | "killed" = "killed";
+  let end: "clean" | "killed" = "clean";
   try {
     const session = await startSession(settings, {
       clock: systemClock,
@@ -94,8 +95,13 @@ async function supervise(
       redactor,
       env: io.env,
       follow: reporter,
+      terminal: terminal?.device ?? null,
+      // At once: an agent that is started again must find the terminal as the first one did. Codex's process has none.
+      agentEnded: ({ signal }) =>
+        provider !== "codex" && signal !== null ? terminal?.restore("killed") : undefined,
       remoteLifecycle: flags["no-remote-lifecycle"] !== true,
     });
+    end = "killed";
     signals.connect((signal) => session.signal(signal));
     log.info("agent is starting", {
       agentId: session.agentId,
@@ -107,7 +113,7 @@ async function supervise(
       log.warn("approval mode open: the agent may do everything without asking");
     }
     const outcome = await session.ended;
-    if (!wasKilled(provider, outcome)) end = "clean";
+    if (!wasKilled(provider, outcome, reporter.providerExit)) end = "clean";
     log.info("run ended", { cause: outcome.cause.kind });
     const verdict = reporter.verdict;
     if (verdict === null) throw new Error("the run ended without an outcome");
@@ -118,17 +124,17 @@ async function supervise(
     throw error;
   } finally {
     signals.dispose();
-    await terminal?.restore(end);
+    terminal?.restore(end);
     logFile.close();
   }
 }
 
-/** True when the agent did not put the terminal back itself: it was killed, or is a Codex TUI that got a signal. */
-function wasKilled(provider: string, { cause }: ExitOutcome): boolean {
+/** True when the terminal was not put back: by the agent, or at once when its process was killed. */
+function wasKilled(provider: string, { cause }: ExitOutcome, exit: ExitStatus | null): boolean {
   if (provider === "codex" && cause.kind !== "provider") return true;
-  return cause.kind === "signal" || cause.kind === "error" ||
-    (cause.kind === "command" && cause.action === "agent.kill") ||
-    (cause.kind === "provider" && cause.status.signal !== null);
+  if (exit !== null) return provider === "codex" && exit.signal !== null;
+  // Nobody saw its end: either it never ran, or it was taken down with a runner in trouble.
+  return !(cause.kind === "error" && cause.code === "E_PROVIDER_CMD");
 }
 
 /** Milliseconds of a duration flag that the table has checked. */

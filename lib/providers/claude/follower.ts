@@ -47,6 +47,12 @@ export class TranscriptFollower {
     return this.#open.has(deliveryId);
   }
 
+  /** True once something proved that the agent has the delivery. */
+  isPlaced(deliveryId: string): boolean {
+    const followed = this.#open.get(deliveryId);
+    return followed !== undefined && followed.stage !== "handed";
+  }
+
   /** Number of deliveries whose turn has not ended. */
   get size(): number {
     return this.#open.size;

@@ -5,6 +5,7 @@ import type {
   Delivery,
   HookEvent,
   ProbeResult,
+  ProviderEvent,
   ProviderLaunch,
   ProviderPorts,
   ProviderSession,
@@ -59,6 +60,8 @@ export class InteractiveClaude implements ProviderSession {
   #fault: string | null = null;
   /** Whether a monitor is connected, and since when that is so (monotonic). */
   #monitor: { connected: boolean; since: number };
+  /** Evidence that came while a hand-over was under way: a hook can be faster than the end of the hand-over. */
+  #held: ProviderEvent[] | null = null;
   #ended = false;
 
   static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<InteractiveClaude> {
@@ -131,7 +134,8 @@ export class InteractiveClaude implements ProviderSession {
       if (event.type === "done" || event.type === "failed") {
         for (const id of event.deliveryIds) this.#channel.over(id);
       }
-      ports.emit(event);
+      if (this.#held === null) ports.emit(event);
+      else this.#held.push(event);
     });
     this.#watch = new Watch(clock, { look: () => this.#look(), paceMs: () => this.#paceMs() });
     this.#monitor = { connected: false, since: clock.mono() };
@@ -145,6 +149,7 @@ export class InteractiveClaude implements ProviderSession {
       this.#end();
       // The last rows may have been written after the last look.
       await this.#readTranscript().catch(() => {});
+      this.#release();
       this.#channel.dispose();
       return status;
     });
@@ -268,15 +273,27 @@ export class InteractiveClaude implements ProviderSession {
     signal.throwIfAborted();
     const { deliveryId, text } = delivery;
     this.#follower.handed(deliveryId, text, this.#channel.pathOf(deliveryId));
+    this.#held ??= [];
     try {
       await this.#channel.deliver(delivery, signal);
       this.#watch.poke();
     } catch (error) {
+      // What is proven counts more than how the hand-over ended.
+      if (this.#follower.isPlaced(deliveryId)) return;
       this.#follower.forget(deliveryId);
       if (!(error instanceof Undeliverable)) throw error;
       const reason = error.message;
       this.#ports.emit({ type: "failed", deliveryIds: [deliveryId], failure: "message", reason });
+    } finally {
+      // Not before the caller noted the hand-over: stages arrive in order.
+      this.#ports.clock.setTimer(0, () => this.#release());
     }
+  }
+
+  #release(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const event of held) this.#ports.emit(event);
   }
 
   async probe(deliveryIds: string[]): Promise<Map<string, ProbeResult>> {

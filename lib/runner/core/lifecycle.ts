@@ -54,8 +54,8 @@ function remember(state: State, effects: Effect[], now: Now, commandId: string, 
 
 /** A signal: the first one drains, any second one ends everything within 2 s. */
 export function signal(state: State, effects: Effect[], now: Now, name: string): void {
-  // The person's Ctrl-C belongs to the agent in the terminal.
-  if (name === "SIGINT" && !state.config.headless) return;
+  // The person's Ctrl-C belongs to the agent in the terminal; without one it is how they get out.
+  if (name === "SIGINT" && !state.config.headless && "incarnation" in state.provider) return;
   const { phase } = state;
   const first = state.run.signal === null;
   state.run.signal ??= name;

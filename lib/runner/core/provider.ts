@@ -65,19 +65,18 @@ export function exited(
   }
   if (!state.config.headless && status.code === 0 && state.phase.phase === "running") {
     // The person quit the agent: that ends the run, not the supervision of it.
-    state.provider = { state: "none" };
-    state.phase = {
-      phase: "stopping",
-      then: "exit",
-      outcome: { cause: { kind: "provider", status }, deregister: false },
-    };
-    return;
+    return endWithProvider(state, status);
   }
   const reason = status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`;
   const begun = state.provider.state === "ready";
   if (!begun && status.signal === null && USELESS_EXITS.has(status.code) && state.phase.phase === "running") {
     state.provider = { state: "failed", reason };
     return endWithError(state, "E_PROVIDER_CMD", `the provider cannot be started (${reason})`);
+  }
+  const neverReady = !begun && state.healthySince === null && state.exits.length === 0;
+  if (!state.config.headless && neverReady && status.signal === null && state.phase.phase === "running") {
+    // It said why on the person's terminal, or they said no to one of its first questions: nothing to start again.
+    return endWithProvider(state, status);
   }
   died(state, effects, now, reason);
 }
@@ -108,6 +107,16 @@ function died(state: State, effects: Effect[], now: Now, reason: string): void {
     message: "provider ended, starting it again",
     fields: { reason, delayMs: Math.round(delayMs) },
   });
+}
+
+/** The agent's end is the run's, with its own exit code. */
+function endWithProvider(state: State, status: ExitStatus): void {
+  state.provider = { state: "none" };
+  state.phase = {
+    phase: "stopping",
+    then: "exit",
+    outcome: { cause: { kind: "provider", status }, deregister: false },
+  };
 }
 
 export function endWithError(
