@@ -224,7 +224,8 @@ export class CodexSession implements ProviderSession {
     if (this.#threadId !== null) {
       const threadId = this.#threadId;
       // Before the resume: what is queued starts with it, and its first notifications must find the thread.
-      this.#thread ??= new CodexThread((event) => this.#ports.emit(event), threadId);
+      // Whether its last turn was interrupted by an earlier process is not told: then the queue stands still.
+      this.#thread ??= new CodexThread((event) => this.#ports.emit(event), threadId, { paused: true });
       try {
         const { thread } = await this.#resume(rpc, { threadId, excludeTurns: true, ...settings });
         this.#thread.status(thread.status);

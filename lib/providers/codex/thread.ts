@@ -63,9 +63,10 @@ export class CodexThread {
   #turnId: string | null = null;
   #paused = false;
 
-  constructor(emit: (event: ProviderEvent) => void, threadId: string) {
+  constructor(emit: (event: ProviderEvent) => void, threadId: string, options: { paused?: boolean } = {}) {
     this.#emit = emit;
     this.#threadId = threadId;
+    this.#paused = options.paused === true;
   }
 
   get activity(): Activity {
