@@ -5,8 +5,12 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { GUARD_SCRIPT } from "./guard_script.ts";
 
-/** A sweep looks until two scans in a row are empty; 40 rounds of about 0.3 s at most. */
-const SWEEP_MS = 15_000;
+/** A sweep looks until two scans in a row are empty: two rounds of about 0.1 s, 40 when something forks all the time. */
+const SWEEP_MS = 10_000;
+/** A guard that has not answered by then is told to go on: somebody may have stopped it. */
+const WAKE_MS = 1_000;
+/** Then it is replaced; the next one is asked the same. */
+const REPLACE_MS = 5_000;
 /** Pause before a dead guard is replaced, so that a broken shell is no busy loop. */
 const RESPAWN_MS = 250;
 
@@ -39,7 +43,8 @@ export function startGuard(
 ): Guard {
   const { runId, clock, log, terminal = null } = options;
   const groups = new Set<number>();
-  const waiting = new Map<string, (count: number) => void>();
+  /** Sweeps without an answer yet. A guard that takes the place of a dead one is asked them again. */
+  const waiting = new Map<string, { line: string; answer(count: number): void }>();
   let token = 0;
   let deadlineAt: number | null = null;
   let over = false;
@@ -62,8 +67,6 @@ export function startGuard(
     const ended = child.status.then(async () => {
       await reading;
       await writer.abort().catch(() => {});
-      for (const settle of waiting.values()) settle(-1);
-      waiting.clear();
       if (over) return;
       log.warn("the guard ended, starting another one");
       cancelRespawn = clock.setTimer(RESPAWN_MS, () => {
@@ -74,6 +77,7 @@ export function startGuard(
     const fresh = { child, writer, ended };
     if (terminal !== null) tell(fresh.writer, `terminal ${terminal.path} ${terminal.modes}`);
     for (const pgid of groups) tell(fresh.writer, `group ${pgid}`);
+    for (const { line } of waiting.values()) tell(fresh.writer, line);
     if (deadlineAt !== null) {
       tell(fresh.writer, `deadline ${Math.max(0.1, (deadlineAt - clock.mono()) / 1000).toFixed(1)}`);
     }
@@ -85,7 +89,7 @@ export function startGuard(
       if (line.kind !== "line") continue;
       const [verb, id, count] = line.text.split(" ");
       if (verb !== "swept" || id === undefined) continue;
-      waiting.get(id)?.(Number(count));
+      waiting.get(id)?.answer(Number(count));
       waiting.delete(id);
     }
   }
@@ -94,6 +98,12 @@ export function startGuard(
     writer.write(new TextEncoder().encode(line + "\n")).catch((error) => {
       if (!over) log.debug("the guard does not listen", { error: messageOf(error) });
     });
+  }
+
+  function signal(name: "SIGCONT" | "SIGKILL"): void {
+    try {
+      live.child.kill(name);
+    } catch { /* it has ended, another one comes */ }
   }
 
   let disposing: Promise<void> | null = null;
@@ -111,9 +121,15 @@ export function startGuard(
     },
     async sweep(marker) {
       const id = `t${++token}`;
-      const answer = new Promise<number>((resolve) => waiting.set(id, resolve));
-      tell(live.writer, marker === undefined ? `sweep ${id}` : `sweep ${id} ${marker}`);
+      const line = marker === undefined ? `sweep ${id}` : `sweep ${id} ${marker}`;
+      const answer = new Promise<number>((resolve) => waiting.set(id, { line, answer: resolve }));
+      tell(live.writer, line);
+      const cancels = [
+        clock.setTimer(WAKE_MS, () => signal("SIGCONT")),
+        clock.setTimer(REPLACE_MS, () => signal("SIGKILL")),
+      ];
       const count = await withDeadline(clock, SWEEP_MS, answer);
+      for (const cancel of cancels) cancel();
       waiting.delete(id);
       return count === TIMED_OUT ? -1 : count;
     },
@@ -126,7 +142,8 @@ export function startGuard(
         over = true;
         cancelRespawn?.();
         tell(live.writer, "bye");
-        if (await withDeadline(clock, 2_000, live.ended) === TIMED_OUT) live.child.kill("SIGKILL");
+        signal("SIGCONT");
+        if (await withDeadline(clock, 2_000, live.ended) === TIMED_OUT) signal("SIGKILL");
         await live.ended;
       })();
       return disposing;

@@ -80,20 +80,34 @@ restore() {
     stty "$modes" <"$terminal"
   ) 2>/dev/null
 }
+group_of() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f3; }
+# A group's id belongs to somebody else once its leader and all members are gone. It is ours while its leader is the
+# process that was told of; without a leader, while a member carries the marker.
+ours() {
+  now=$(start_of "$1" | tr ' ' _)
+  [ -n "$now" ] && { [ "$now" = "$2" ]; return; }
+  [ -d /proc/self ] || return 0
+  for pid in $(marked "$marker"); do [ "$(group_of "$pid")" = "$1" ] && return 0; done
+  return 1
+}
 end_all() {
   [ -n "$terminal" ] && ask_marked
-  for pgid in $groups; do
+  kept=""
+  for group in $groups; do
+    pgid=\${group%%/*}
+    ours "$pgid" "\${group#*/}" || continue
+    kept="$kept $pgid"
     kill -TERM -- "-$pgid" 2>/dev/null
     kill -CONT -- "-$pgid" 2>/dev/null
   done
-  [ -n "$groups" ] && sleep 0.2
-  for pgid in $groups; do kill -KILL -- "-$pgid" 2>/dev/null; done
+  [ -n "$kept" ] && sleep 0.2
+  for pgid in $kept; do kill -KILL -- "-$pgid" 2>/dev/null; done
   sweep "$marker"
   [ -n "$terminal" ] && restore
 }
 disarm() {
   if [ -n "$watchdog" ]; then
-    kill -KILL "$watchdog" 2>/dev/null
+    kill -TERM "$watchdog" 2>/dev/null
     wait "$watchdog" 2>/dev/null
     watchdog=""
   fi
@@ -102,14 +116,18 @@ while IFS= read -r line; do
   verb=\${line%% *}
   value=\${line#* }
   case $verb in
+<<<<<<< HEAD
     terminal)
       terminal=\${value%% *}
       modes=\${value#* }
       ;;
     group) groups="$groups $value" ;;
+=======
+    group) groups="$groups $value/$(start_of "$value" | tr ' ' _)" ;;
+>>>>>>> eb8a1cf (A message offered during a restart is kept; a child's rest ends with it; a guard that is stopped or killed is asked again; no group is killed whose id may be somebody else's)
     gone)
       kept=""
-      for pgid in $groups; do [ "$pgid" = "$value" ] || kept="$kept $pgid"; done
+      for group in $groups; do [ "\${group%%/*}" = "$value" ] || kept="$kept $group"; done
       groups=$kept
       ;;
     sweep)
@@ -120,8 +138,12 @@ while IFS= read -r line; do
       disarm
       if [ "$value" != 0 ]; then
         (
-          trap - TERM
-          sleep "$value"
+          # Taken back: the sleeper must not stay, which is nobody's child then.
+          sleeper=""
+          trap '[ -n "$sleeper" ] && kill -KILL "$sleeper"; exit 0' TERM
+          sleep "$value" &
+          sleeper=$!
+          wait "$sleeper"
           [ "$(start_of "$runner")" = "$runner_start" ] && kill -KILL "$runner" 2>/dev/null
         ) <&- >/dev/null 2>&1 &
         watchdog=$!

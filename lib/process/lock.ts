@@ -13,6 +13,9 @@ export interface InstanceLock {
 
 /** Slots tried before giving up. */
 const SLOTS = 99;
+/** How long the loser of a race waits for the winner's pid. */
+const PID_TRIES = 20;
+const PID_WAIT_MS = 10;
 
 /**
  * Takes the first free of the candidates `agentId(1)`, `agentId(2)` and so on by an exclusive, non-blocking flock on
@@ -34,7 +37,8 @@ export function lockInstance(
       () => Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 }),
     );
     if (!file.tryLockSync(true)) {
-      holder = readPid(file) ?? holder;
+      // Only who is refused has to say by whom.
+      if (slot === (fixed ? 1 : SLOTS)) holder = readPid(file) ?? holder;
       file.close();
       continue;
     }
@@ -64,9 +68,15 @@ export function lockInstance(
   });
 }
 
+/** Whoever has the lock writes its pid a moment later. */
 function readPid(file: Deno.FsFile): string | null {
   const buffer = new Uint8Array(32);
-  const read = file.readSync(buffer) ?? 0;
-  const text = new TextDecoder().decode(buffer.subarray(0, read)).trim();
-  return /^\d+$/.test(text) ? `pid ${text}` : null;
+  for (let tries = 0; tries < PID_TRIES; tries++) {
+    file.seekSync(0, Deno.SeekMode.Start);
+    const read = file.readSync(buffer) ?? 0;
+    const text = new TextDecoder().decode(buffer.subarray(0, read)).trim();
+    if (/^\d+$/.test(text)) return `pid ${text}`;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PID_WAIT_MS);
+  }
+  return null;
 }

@@ -12,6 +12,9 @@ export const RUN_MARKER = "AGENT_RELAY_RUN_ID";
 /** Name of the variable that marks one child and everything it starts. */
 const CHILD_MARKER = "AGENT_RELAY_CHILD_ID";
 
+/** Between TERM and KILL for what a child left in its group when it ended by itself. */
+const LEFT_GRACE_MS = 300;
+
 /** {@linkcode Processes} with the watchdog of the guard. */
 export interface GuardedProcesses extends Processes {
   /** Arms the guard's watchdog (R-10): this very process is killed when it still lives after `ms`; 0 disarms. */
@@ -77,6 +80,7 @@ export function createProcesses(
     dispose(stop) {
       disposing ??= (async () => {
         await Promise.all([...children].map((child) => child.stop(stop)));
+        await Promise.all(stopping);
         await guard.sweep();
         await guard.dispose();
       })();
@@ -146,12 +150,14 @@ class Child implements ChildHandle {
   readonly stderr?: ReadableStream<Uint8Array>;
   #stopping: Promise<ExitStatus> | null = null;
   #hurry = new AbortController();
+  #groupGone = false;
 
   constructor(child: Deno.ChildProcess, context: ChildContext) {
     this.#child = child;
     this.#context = context;
     this.exited = child.status.then(({ code, signal }) => ({ code, signal }));
     if (context.ownGroup) context.guard.add(child.pid);
+    void this.exited.then(() => this.#context.began(this.#endRest()));
     // The getters throw for streams that were not asked for.
     for (const name of ["stdin", "stdout", "stderr"] as const) {
       try {
@@ -183,6 +189,22 @@ class Child implements ChildHandle {
     return this.#stopping;
   }
 
+  /**
+   * Ends what is left when the child has ended by itself: its group now, before the id can be somebody else's, and by
+   * the marker whatever has left the group. Whoever reads the child's output waits for those that hold it open.
+   */
+  async #endRest(): Promise<void> {
+    if (this.#context.ownGroup) {
+      this.#signalTree("SIGTERM");
+      this.#signalTree("SIGCONT");
+      await delay(this.#context.clock, this.#hurry.signal.aborted ? 0 : LEFT_GRACE_MS);
+      this.#signalTree("SIGKILL");
+      this.#groupGone = true;
+      this.#context.guard.remove(this.pid);
+    }
+    await this.#context.sweep();
+  }
+
   async #stop({ graceMs }: StopOptions): Promise<ExitStatus> {
     if (graceMs > 0 && !this.#hurry.signal.aborted) {
       this.#signalTree("SIGTERM");
@@ -199,12 +221,12 @@ class Child implements ChildHandle {
     this.#signalTree("SIGKILL");
     const status = await withDeadline(this.#context.clock, 5_000, this.exited);
     await this.#context.sweep();
-    if (this.#context.ownGroup) this.#context.guard.remove(this.pid);
     // After the sweep nothing of the tree is left that could keep the direct child alive.
     return status === TIMED_OUT ? { code: 137, signal: "SIGKILL" } : status;
   }
 
   #signalTree(signal: "SIGTERM" | "SIGCONT" | "SIGKILL"): void {
+    if (this.#groupGone) return;
     if (this.#context.ownGroup) {
       try {
         Deno.kill(-this.pid, signal);

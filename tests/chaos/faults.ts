@@ -38,7 +38,7 @@ function stopTime({ random, maxMs }: FaultContext): number {
 
 /** Most kills are aimed at a moment in which the provider has a message. */
 async function aim({ agent, random }: FaultContext): Promise<void> {
-  if (random.chance(0.7)) await agent.untilInFlight(1_500);
+  if (random.chance(0.7)) await agent.untilInFlight(3_000);
   await new Promise((resolve) => setTimeout(resolve, random.between(0, 150)));
 }
 

@@ -39,6 +39,8 @@ export interface Exit {
 
 /** How long an operator's supervisor waits before it starts a runner again. */
 const RESTART_MS = 100;
+/** After a start, its left-overs must be gone by then; it takes a part of a second when the machine is quiet. */
+const CLEANED_MS = 10_000;
 /** Nothing of a run may be left so long after its runner died. */
 const ORPHAN_MS = 5_000;
 
@@ -157,7 +159,12 @@ export class World {
 
   /** Starts an agent's runner, watches over it as a supervisor does, and checks what it leaves behind. */
   startAgent(agent: ChaosAgent): Start {
+    const before = agent.current;
     const start = agent.start();
+    // A run that died together with its guard is cleaned up after by the next one, before that starts anything.
+    if (before !== undefined && this.unguarded.has(before.mark)) {
+      this.checks.push(this.#checkAfterStart(before.mark, start));
+    }
     void start.proc.ended.then((ended) => this.#ended(agent, start, ended));
     return start;
   }
@@ -174,6 +181,12 @@ export class World {
     if (this.#over || agent.current !== start) return;
     await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
     if (!this.#over && agent.wanted && agent.current === start) this.startAgent(agent);
+  }
+
+  async #checkAfterStart(mark: string, next: Start): Promise<void> {
+    const deadline = new Promise((resolve) => setTimeout(resolve, CLEANED_MS));
+    await Promise.race([next.proc.ended, deadline]);
+    if (next.proc.alive) await this.#checkOrphans(mark, 0);
   }
 
   async #checkOrphans(mark: string, diedAt: number): Promise<void> {

@@ -356,6 +356,22 @@ Deno.test("step() runs a lifecycle command once per id and only for its exact ta
   ]);
 });
 
+Deno.test("step() takes what is offered while the provider is restarted and delivers it after", () => {
+  const world = new CoreWorld().up();
+  world.post(lifecycle("c1", "agent.restart"));
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
+  world.post({ type: "offered", message: message(2) });
+  assertEquals(world.of("deliver"), []);
+  world.post({ type: "spawned", incarnation: 2 });
+  world.provider({ type: "ready", resume: "conversation-1" });
+  assertEquals(world.of("deliver").map((effect) => effect.message.id), [1]);
+  // A drain towards the end leaves what comes to the next run.
+  world.post({ type: "signal", signal: "SIGTERM" });
+  world.post({ type: "offered", message: message(3) });
+  assertEquals([world.row(2)?.state.state, world.row(3)], ["received", undefined]);
+});
+
 Deno.test("step() answers agent.shutdown by removing the agent and agent.kill without any grace", () => {
   const shutdown = new CoreWorld().up();
   shutdown.post(lifecycle("c1", "agent.shutdown"));

@@ -42,13 +42,18 @@ export function offered(
     return;
   }
   if (!isForUs(message, state.config)) return;
-  if (state.phase.phase !== "running" || !mayTake(state)) return;
+  if (ends(state) || !mayTake(state)) return;
   if (state.rows.size >= state.config.maxQueue || (state.intake === "behind" && !paged)) {
     state.intake = "behind";
     if (state.resync === "running") state.resync = "stale";
     return;
   }
   accept(state, effects, now, message, dead);
+}
+
+/** A restart of the provider is no end: what comes meanwhile waits here, the relay pushes it once only. */
+function ends({ phase }: State): boolean {
+  return phase.phase === "ended" || (phase.phase !== "running" && phase.then === "exit");
 }
 
 function accept(state: State, effects: Effect[], now: Now, message: Message, dead?: JournalRow): void {

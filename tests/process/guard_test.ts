@@ -1,0 +1,164 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { systemClock } from "../../lib/base/clock.ts";
+import { noLog } from "../../lib/base/log.ts";
+import { type Guard, startGuard } from "../../lib/process/guard.ts";
+import { createProcesses, RUN_MARKER } from "../../lib/process/mod.ts";
+import { processesWith, RUN_ARGS } from "../support/runner_process.ts";
+import { until, withTempDir } from "../support/temp.ts";
+
+async function withGuard(work: (guard: Guard, runId: string) => Promise<void>): Promise<void> {
+  const runId = crypto.randomUUID();
+  const guard = startGuard({ runId, clock: systemClock, log: noLog });
+  try {
+    await work(guard, runId);
+  } finally {
+    await guard.dispose();
+  }
+}
+
+function marked(runId: string): Deno.ChildProcess {
+  return new Deno.Command("/bin/sleep", { args: ["100"], env: { [RUN_MARKER]: runId } }).spawn();
+}
+
+async function commands(): Promise<string[]> {
+  const { stdout } = await new Deno.Command("ps", { args: ["-axo", "args="], stdout: "piped" }).output();
+  return new TextDecoder().decode(stdout).split("\n");
+}
+
+Deno.test("a sweep is answered when its guard is killed before or while it looks", async () => {
+  await withGuard(async (guard, runId) => {
+    for (const when of ["before", "while"] as const) {
+      const child = marked(runId);
+      const { pid } = guard;
+      if (when === "before") {
+        Deno.kill(pid, "SIGKILL");
+        await until(
+          "the end of the guard",
+          async () => !(await commands()).some((each) => each.includes(`${runId} `)),
+        );
+      }
+      const swept = guard.sweep();
+      if (when === "while") Deno.kill(pid, "SIGKILL");
+      assert(await swept >= 0, when);
+      assertEquals((await child.status).signal, "SIGKILL", when);
+    }
+  });
+});
+
+Deno.test("a guard that somebody stopped is woken for a sweep", async () => {
+  await withGuard(async (guard, runId) => {
+    const child = marked(runId);
+    Deno.kill(guard.pid, "SIGSTOP");
+    assertEquals(await guard.sweep(), 1);
+    assertEquals((await child.status).signal, "SIGKILL");
+  });
+});
+
+Deno.test("a deadline that was taken back leaves no process behind", async () => {
+  const seconds = 900 + Math.floor(Math.random() * 90_000) / 10;
+  const waits = async () =>
+    (await commands()).filter((each) => each === `sleep ${seconds.toFixed(1)}`).length;
+  await withGuard(async (guard) => {
+    guard.deadline(seconds * 1000);
+    await until("the watchdog", async () => await waits() === 1);
+    guard.deadline(0);
+    await until("the end of the watchdog", async () => await waits() === 0);
+    guard.deadline(seconds * 1000);
+    await until("another watchdog", async () => await waits() === 1);
+  });
+  await until("the end of it with the guard", async () => await waits() === 0);
+});
+
+Deno.test("what a child leaves when it ends by itself is ended at once, and its output ends with it", async () => {
+  const runId = crypto.randomUUID();
+  const processes = createProcesses({ runId, clock: systemClock, log: noLog });
+  const child = await processes.spawn({
+    command: "/bin/sh",
+    args: ["-c", "sleep 100 & setsid sleep 100 & echo said; exit 3"],
+    cwd: "/",
+    env: { PATH: "/usr/bin:/bin" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+    ownGroup: true,
+  });
+  // Both sleepers hold the pipe: whoever waits for its end would wait for them.
+  assertEquals(await new Response(child.stdout).text(), "said\n");
+  assertEquals((await child.exited).code, 3);
+  await until("the end of the rest", async () => (await processesWith(runId)).length === 0);
+  await processes.dispose({ graceMs: 0 });
+});
+
+/** Needs a kernel and a user that may say which process id comes next; counted as ignored elsewhere. */
+const CHOOSES_IDS = new Deno.Command("/bin/sh", { args: ["-c", "test -w /proc/sys/kernel/ns_last_pid"] })
+  .outputSync().success;
+
+Deno.test({
+  name: "the process that got the id of a group that is gone is left alone when the runner is killed",
+  ignore: !CHOOSES_IDS,
+  fn: () => withTempDir(leavesTheForeign),
+});
+
+async function leavesTheForeign(dir: string): Promise<void> {
+  const script = join(dir, "owner.ts");
+  const lib = new URL("../../lib/", import.meta.url).href;
+  // A child under guard ends; its owner lives on and is then killed.
+  await Deno.writeTextFile(
+    script,
+    `import { startGuard } from "${lib}process/guard.ts";
+       import { systemClock } from "${lib}base/clock.ts";
+       import { noLog } from "${lib}base/log.ts";
+       const guard = startGuard({ runId: Deno.args[0]!, clock: systemClock, log: noLog });
+       const child = new Deno.Command("/bin/sleep", { args: ["0.5"], detached: true }).spawn();
+       guard.add(child.pid);
+       await child.status;
+       console.log(child.pid);
+       await new Promise((resolve) => setTimeout(resolve, 100_000));`,
+  );
+  const owner = new Deno.Command(Deno.execPath(), {
+    args: [...RUN_ARGS.slice(0, -1), script, crypto.randomUUID()],
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const reader = owner.stdout.getReader();
+  const pid = Number(new TextDecoder().decode((await reader.read()).value).trim());
+  const foreign = await processWithId(pid);
+  owner.kill("SIGKILL");
+  await owner.status;
+  await reader.cancel();
+  assert(foreign !== null, "the id was not got");
+  await until(
+    "the end of the guard",
+    async () =>
+      !(await commands()).some((each) => /relay-guard/.test(each) && each.includes(`${owner.pid} `)),
+  );
+  // The guard has done its work: what it would have killed is dead by now.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert((await commands()).some((each) => each === "sleep 77.7"), "a foreign process was killed");
+  Deno.kill(pid, "SIGKILL");
+  await foreign.status;
+}
+
+/** Starts a session leader with this very process id; null where that is not possible. */
+async function processWithId(pid: number): Promise<Deno.ChildProcess | null> {
+  for (let tries = 0; tries < 20; tries++) {
+    const child = new Deno.Command("/bin/sh", {
+      args: [
+        "-c",
+        // The next process gets the id after the one written here, unless somebody else is faster.
+        'echo $(($1 - 1)) > /proc/sys/kernel/ns_last_pid || exit 9; setsid sleep 77.7 & [ $! = "$1" ] || { kill $!; exit 8; }; wait',
+        "sh",
+        String(pid),
+      ],
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const early = await Promise.race([
+      child.status,
+      new Promise<null>((resolve) => setTimeout(() => resolve(null), 300)),
+    ]);
+    if (early === null) return child;
+  }
+  return null;
+}
