@@ -116,15 +116,11 @@ while IFS= read -r line; do
   verb=\${line%% *}
   value=\${line#* }
   case $verb in
-<<<<<<< HEAD
     terminal)
       terminal=\${value%% *}
       modes=\${value#* }
       ;;
-    group) groups="$groups $value" ;;
-=======
     group) groups="$groups $value/$(start_of "$value" | tr ' ' _)" ;;
->>>>>>> eb8a1cf (A message offered during a restart is kept; a child's rest ends with it; a guard that is stopped or killed is asked again; no group is killed whose id may be somebody else's)
     gone)
       kept=""
       for group in $groups; do [ "\${group%%/*}" = "$value" ] || kept="$kept $group"; done
