@@ -74,6 +74,11 @@ export class TestHome {
     };
   }
 
+  /** The program under test. */
+  get program(): Program {
+    return this.#program;
+  }
+
   /** The environment of every command of this home. */
   get env(): Record<string, string> {
     return { ...this.#env };
