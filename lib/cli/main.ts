@@ -1,7 +1,7 @@
 import { messageOf } from "../base/errors.ts";
 import type { Io } from "./contract.ts";
 import { helpOf } from "./help.ts";
-import { parseCommandLine } from "./parse.ts";
+import { leavesVerbOpen, parseCommandLine } from "./parse.ts";
 import { describeError } from "./report_error.ts";
 
 const PROVIDER_OF_NAME: Readonly<Record<string, string>> = {
@@ -19,14 +19,18 @@ export function impliedProvider(names: readonly string[]): string | null {
   return null;
 }
 
-/** Runs a command line and returns its exit code. Never rejects: every failure is printed in its one form. */
+/**
+ * Runs a command line and returns its exit code. Never rejects: every failure is printed in its one form.
+ * `binaryNames` is asked only when the command line leaves open which verb is meant.
+ */
 export async function runCommandLine(
   args: readonly string[],
   io: Io,
-  binaryNames: readonly string[] = [],
+  binaryNames: () => Promise<readonly string[]> = () => Promise.resolve([]),
 ): Promise<number> {
   try {
-    const { spec, invocation } = parseCommandLine(args, impliedProvider(binaryNames));
+    const implied = leavesVerbOpen(args) ? impliedProvider(await binaryNames()) : null;
+    const { spec, invocation } = parseCommandLine(args, implied);
     if (invocation.flags.help === true) {
       io.out(helpOf(spec));
       return 0;

@@ -66,13 +66,18 @@ export function parseCommandLine(args: readonly string[], impliedProvider: strin
   };
 }
 
+/** True when no word says which verb is meant, so that the program's own name may. */
+export function leavesVerbOpen([first]: readonly string[]): boolean {
+  return first === undefined || first.startsWith("-");
+}
+
 function chooseVerb(args: readonly string[], implied: string | null): { spec: VerbSpec; rest: string[] } {
   const [first, ...rest] = args;
   const verb = first === undefined ? undefined : findVerb(first);
   if (verb) return { spec: verb, rest };
   if (first === "--help" || first === "-h") return { spec: findVerb("help")!, rest };
   if (first === "--version" || first === "-V") return { spec: findVerb("version")!, rest };
-  if (implied !== null && (first === undefined || first.startsWith("-"))) {
+  if (implied !== null && leavesVerbOpen(args)) {
     return { spec: findVerb(implied)!, rest: [...args] };
   }
   if (first === undefined) {

@@ -1,5 +1,5 @@
 import { dirname, fromFileUrl, join } from "@std/path";
-import { PERMISSION_FLAGS } from "../../lib/cli/self_command.ts";
+import { PERMISSION_FLAGS, RUN_FLAGS } from "../../lib/cli/self_command.ts";
 import { lines } from "../../lib/base/bytes.ts";
 import { freePort } from "./temp.ts";
 
@@ -8,8 +8,7 @@ const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
 /** How main.ts is started: the golden flags, never -A. */
 export const RUN_ARGS: readonly string[] = [
   "run",
-  "--quiet",
-  "--frozen",
+  ...RUN_FLAGS,
   "--config",
   join(ROOT, "deno.json"),
   ...PERMISSION_FLAGS,

@@ -1,5 +1,6 @@
 import { readAllCapped } from "../../base/bytes.ts";
 import { readControlFile } from "../../control/control_file.ts";
+import { postHook } from "../../control/post_hook.ts";
 import type { Verb } from "../contract.ts";
 
 const BODY_BYTES = 1024 * 1024;
@@ -18,14 +19,7 @@ export const run: Verb = async ({ positionals }, io) => {
     const body = await readAllCapped(Deno.stdin.readable, { maxBytes: BODY_BYTES, signal });
     if (!body.ok) return 0;
     const { url, hookToken } = control.access;
-    const answer = await fetch(`${url}/hook/${encodeURIComponent(positionals[0] ?? "")}`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${hookToken}`, "content-type": "application/json" },
-      body: new Uint8Array(body.bytes),
-      redirect: "error",
-      signal,
-    });
-    await answer.body?.cancel();
+    await postHook({ url, token: hookToken, event: positionals[0] ?? "", body: body.bytes }, signal);
   } catch { /* nothing that the agent should hear of */ }
   return 0;
 };
