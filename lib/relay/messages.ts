@@ -231,9 +231,9 @@ export class MessageStore {
     return expired.map(({ id, agent_id }) => ({ messageId: id, agentId: agent_id }));
   }
 
-  /** A message's receipt changed: whoever waits for it gets a new version. */
-  touch(id: number): void {
-    this.#db.run("UPDATE message SET version = version + 1 WHERE id = ?", id);
+  /** A message's receipt changed: whoever waits for it gets a new version. False when the message is not here. */
+  touch(id: number): boolean {
+    return this.#db.run("UPDATE message SET version = version + 1 WHERE id = ?", id).changes > 0;
   }
 
   /** True when the message is stored. */

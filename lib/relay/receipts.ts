@@ -33,7 +33,8 @@ export class ReceiptStore {
    */
   report(report: StageReport): void {
     const { messageId, agentId, stage, at, deliveryId = null, generation = 0 } = report;
-    if (!this.#messages.exists(messageId)) return;
+    // A line that turns out to be known costs its readers one look, which is rarer than asking first.
+    if (!this.#messages.touch(messageId)) return;
     const known = deliveryId === null
       ? this.#db.get(
         `SELECT 1 AS one FROM report
@@ -71,7 +72,6 @@ export class ReceiptStore {
         generation,
       );
     }
-    this.#messages.touch(messageId);
   }
 
   /** What happened to a message, or undefined when it is not here. */

@@ -19,8 +19,11 @@ import { type DeadLetterKey, DeadLetters } from "./dead_letters.ts";
 import { type Connection, Hub } from "./hub.ts";
 import { type Claimant, MessageStore } from "./messages.ts";
 import { ReceiptStore } from "./receipts.ts";
+import { Retention } from "./retention.ts";
 
 const SWEEP_MS = 1_000;
+/** Between two steps of the retention while there is something to remove. */
+const PRUNE_MS = 50;
 const HEARTBEAT_MS = 15_000;
 /** Long polls of one message or command at a time. */
 const WAITERS = 256;
@@ -40,6 +43,7 @@ export class RelayService {
   readonly messages: MessageStore;
   readonly receipts: ReceiptStore;
   readonly dead: DeadLetters;
+  readonly #retention: Retention;
   readonly commands: CommandStore;
   readonly hub: Hub;
   readonly auth: RelayAuth;
@@ -47,6 +51,7 @@ export class RelayService {
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #listeners = new Set<(event: RelayEvent) => void>();
   #cancelSweep: () => void;
+  #cancelPrune: () => void;
   #stopped = false;
 
   constructor(options: { dbPath: string; token: string | null; leaseMs: number; clock: Clock; log: Log }) {
@@ -57,6 +62,7 @@ export class RelayService {
     this.messages = new MessageStore(this.#db, this.agents, options.leaseMs);
     this.receipts = new ReceiptStore(this.#db, this.messages);
     this.dead = new DeadLetters(this.#db, this.messages, this.receipts);
+    this.#retention = new Retention(this.#db, this.messages);
     this.commands = new CommandStore(this.#db);
     this.hub = new Hub(
       this.#clock,
@@ -68,6 +74,7 @@ export class RelayService {
       epochOf: (agentId) => this.agents.epoch(agentId),
     });
     this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
+    this.#cancelPrune = this.#clock.setTimer(SWEEP_MS, () => this.#prune());
   }
 
   get storeId(): string {
@@ -286,6 +293,19 @@ export class RelayService {
       .catch((error) => this.#log.warn("the relay's sweep failed", { error: messageOf(error) }));
   }
 
+  #prune(): void {
+    const next = (delayMs: number) => {
+      if (!this.#stopped) this.#cancelPrune = this.#clock.setTimer(delayMs, () => this.#prune());
+    };
+    this.#db.write(() => this.#retention.step(this.now)).then(
+      (removed) => next(removed > 0 ? PRUNE_MS : SWEEP_MS),
+      (error) => {
+        this.#log.warn("the relay cannot remove old messages", { error: messageOf(error) });
+        next(60_000);
+      },
+    );
+  }
+
   #expireMail(): number[] {
     return this.messages.expireMessages(this.now).map(({ messageId, agentId }) => {
       this.receipts.report({ messageId, agentId, stage: "expired", at: this.now });
@@ -304,6 +324,7 @@ export class RelayService {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#cancelSweep();
+    this.#cancelPrune();
     for (const waiters of [...this.#waiters.values()]) for (const finish of [...waiters]) finish();
     this.#tell("relay.stopping", {});
     this.hub.closeAll();
