@@ -7,7 +7,7 @@ import type { RunnerPorts } from "./ports.ts";
 
 /** Longest time the goodbye to the relay may take in all. */
 const GOODBYE_MS = 2_000;
-const PAGE = 200;
+const PAGE = 500;
 const DEAD_PAGE = 1_000;
 /** A reply beyond this is cut; the relay refuses bodies over 1 MiB. */
 const REPLY_LIMIT = 500_000;
@@ -25,7 +25,8 @@ export class RelayActions {
   /** True when the queue takes no more, as of the events posted so far. */
   readonly #full: () => boolean;
   #acking: Promise<unknown> = Promise.resolve();
-  #resyncing = false;
+  /** The pages under way: what was offered so far, and whether they began with the first message. */
+  #pass: { sinceId: number; fromStart: boolean } | null = null;
 
   constructor(config: CoreConfig, ports: RunnerPorts, post: (event: Event) => void, full: () => boolean) {
     this.#config = config;
@@ -89,7 +90,7 @@ export class RelayActions {
       case "reply":
         return await this.#reply(effect);
       case "resync":
-        return await this.#resync();
+        return await this.#resync(effect.sinceId);
       case "fetch":
         return await this.#fetch(effect.key, effect.messageId);
       case "reoffered": {
@@ -118,38 +119,42 @@ export class RelayActions {
   }
 
   /** Fetches every unread message; what is known already costs nothing. */
-  async #resync(): Promise<void> {
-    // One that is under way answers for both.
-    if (this.#resyncing) return;
-    this.#resyncing = true;
-    let complete = false;
+  async #resync(sinceId: number): Promise<void> {
+    // One that is under way goes on from the lower of both.
+    if (this.#pass !== null) {
+      if (sinceId === 0) this.#pass.fromStart = true;
+      this.#pass.sinceId = Math.min(this.#pass.sinceId, sinceId);
+      return;
+    }
+    const pass = { sinceId, fromStart: sinceId === 0 };
+    this.#pass = pass;
+    let end: "reached" | "full" | "failed" = "failed";
     try {
-      complete = await this.#pages();
-      if (complete) await this.#listDead();
+      end = await this.#pages(pass);
+      if (end === "reached" && pass.fromStart) await this.#listDead();
     } finally {
-      this.#resyncing = false;
-      this.#post({ type: "resynced", complete });
+      this.#pass = null;
+      this.#post({ type: "resynced", end, through: pass.sinceId });
     }
   }
 
-  /** Offers pages of unread mail until they end (true), the queue is full or the relay does not answer. */
-  async #pages(): Promise<boolean> {
-    let sinceId = 0;
+  async #pages(pass: { sinceId: number }): Promise<"reached" | "full" | "failed"> {
     for (;;) {
+      const { sinceId } = pass;
       const page = await this.#ports.http.listUnread(this.#config.agentId, { sinceId, limit: PAGE });
       if (!page.ok) {
         this.#logFailure(page);
-        return false;
+        return "failed";
       }
-      for (const message of page.value) {
-        this.#post({ type: "offered", message, paged: true });
-        sinceId = Math.max(sinceId, message.id);
-      }
+      for (const message of page.value) this.#post({ type: "offered", message, paged: true });
+      // A new connection may have asked for everything meanwhile.
+      if (pass.sinceId !== sinceId) continue;
       // A page may be short of its limit because its texts are long: only an empty one is the end.
-      if (page.value.length === 0) return true;
+      if (page.value.length === 0) return "reached";
+      pass.sinceId = page.value.at(-1)!.id;
       // By then what was posted has been stepped.
       await new Promise<void>((resolve) => this.#ports.afterReadyInput(resolve));
-      if (this.#full()) return false;
+      if (this.#full()) return "full";
     }
   }
 

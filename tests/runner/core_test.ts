@@ -253,17 +253,17 @@ Deno.test("step() refuses more than the queue holds and fetches the rest when th
     world.provider({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "d" });
   }
   assertEquals(world.of("resync"), [], "the pages asked for at the start are not through yet");
-  world.post({ type: "resynced", complete: true });
+  world.post({ type: "resynced", end: "reached", through: 15 });
   world.post({ type: "acked", keys: world.of("ack").map((effect) => effect.key) });
   assertEquals(world.of("resync").length, 1);
   // Until the pages have caught up, a push stays at the relay: it would overtake what was left there.
   world.post({ type: "offered", message: message(16) });
   assertEquals(world.row(16), undefined);
   for (let id = 11; id <= 15; id++) world.post({ type: "offered", message: message(id), paged: true });
-  world.post({ type: "resynced", complete: true });
+  world.post({ type: "resynced", end: "reached", through: 15 });
   assertEquals(world.of("resync").length, 2, "something was left at the relay meanwhile");
   world.post({ type: "offered", message: message(16), paged: true });
-  world.post({ type: "resynced", complete: true });
+  world.post({ type: "resynced", end: "reached", through: 15 });
   world.post({ type: "offered", message: message(17) });
   assertEquals([...world.state.rows.values()].map((row) => row.messageId), [11, 12, 13, 14, 15, 16, 17]);
   assertEquals(world.of("resync").length, 2);

@@ -45,7 +45,7 @@ export function offered(
   if (ends(state) || !mayTake(state)) return;
   if (state.rows.size >= state.config.maxQueue || (state.intake === "behind" && !paged)) {
     state.intake = "behind";
-    if (state.resync === "running") state.resync = "stale";
+    state.leftFrom = Math.min(state.leftFrom, message.id);
     return;
   }
   accept(state, effects, now, message, dead);
@@ -75,11 +75,21 @@ function accept(state: State, effects: Effect[], now: Now, message: Message, dea
   report(state, effects, now, row, "received", shed ? "journaled without its text" : "journaled");
 }
 
-/** The pages of unread mail are through. */
-export function resynced(state: State, now: Now, complete: boolean): void {
-  if (complete && state.resync === "running") state.intake = "open";
-  if (!complete) state.resyncNotBefore = now.mono + RESYNC_RETRY_MS * (0.5 + now.random / 2);
+/** Asks for what is unread above `sinceId`. */
+export function resync(state: State, effects: Effect[], sinceId: number): void {
+  state.resync = "running";
+  state.leftFrom = Infinity;
+  effects.push({ type: "resync", sinceId });
+}
+
+/** The pages of unread mail are through, or stopped at `through`. */
+export function resynced(state: State, now: Now, end: "reached" | "full" | "failed", through: number): void {
   state.resync = "idle";
+  if (end === "failed") state.resyncNotBefore = now.mono + RESYNC_RETRY_MS * (0.5 + now.random / 2);
+  // As long as nothing was left at the relay, pushes bring what the pages did not.
+  if (state.intake === "open") return;
+  if (end !== "reached") state.leftFrom = Math.min(state.leftFrom, through + 1);
+  else if (state.leftFrom === Infinity) state.intake = "open";
 }
 
 /** The text of a message that waited without it. */

@@ -2,6 +2,7 @@ import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
 import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import { goalEnd, mayDeliver } from "./goal.ts";
+import { resync } from "./intake.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
 import { move, requeue } from "./messages.ts";
 import { releaseHeld, spawn } from "./provider.ts";
@@ -183,8 +184,7 @@ function sendDue(state: State, effects: Effect[], now: Now): void {
     state.intake === "behind" && state.resync === "idle" && now.mono >= state.resyncNotBefore &&
     state.rows.size <= state.config.maxQueue / 2
   ) {
-    state.resync = "running";
-    effects.push({ type: "resync" });
+    resync(state, effects, state.leftFrom - 1);
   }
   // Work of an earlier run that may still be under way needs its lease back.
   for (const key of state.flight) {

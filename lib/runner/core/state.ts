@@ -52,6 +52,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     progress: new Map(),
     intake: "open",
     resync: "idle",
+    leftFrom: Infinity,
     resyncNotBefore: -Infinity,
     recovered: snapshot.open.map((row) => row.key),
     commands: new Map(snapshot.commands.map((row) => [row.commandId, row])),

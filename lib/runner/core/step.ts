@@ -52,8 +52,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       state.run.connected = true;
       for (const agenda of [state.acks, state.replies, state.fetches]) agenda.hasten(now.mono);
       intake.tellRecovered(state, effects, now);
-      state.resync = "running";
-      effects.push({ type: "resync" });
+      intake.resync(state, effects, 0);
       return;
     case "bus.down":
       state.bus = event.auth ? "auth" : "down";
@@ -61,7 +60,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "offered":
       return intake.offered(state, effects, now, event.message, event.paged === true);
     case "resynced":
-      return intake.resynced(state, now, event.complete);
+      return intake.resynced(state, now, event.end, event.through);
     case "fetched":
       return intake.fetched(state, effects, now, event.key, event.message);
     case "fetch.failed":

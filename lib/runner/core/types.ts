@@ -52,8 +52,8 @@ export type Event =
   | { type: "bus.down"; reason: string; auth: boolean }
   /** `paged`: it came in a page of unread mail that was asked for, not as a push. */
   | { type: "offered"; message: Message; paged?: boolean }
-  /** The pages asked for by `resync` have all been offered; `complete` when they reached the end. */
-  | { type: "resynced"; complete: boolean }
+  /** The pages asked for by `resync` have been offered up to message `through`; why there are no more now. */
+  | { type: "resynced"; end: "reached" | "full" | "failed"; through: number }
   /** The text of a message that waited without it, or null when the relay no longer has it. */
   | { type: "fetched"; key: string; message: Message | null }
   | { type: "fetch.failed"; key: string; reason: string }
@@ -110,8 +110,8 @@ export type Effect =
   | { type: "turn"; turn: TurnResult }
   | { type: "reply"; key: string; message: Message; deliveryId: string; text: string }
   | { type: "publish"; status: StatusPayload }
-  /** Offer every unread message, in pages, until they end or the queue is full. */
-  | { type: "resync" }
+  /** Offer every unread message above `sinceId`, in pages, until they end or the queue is full. */
+  | { type: "resync"; sinceId: number }
   /** Fetch the text of a message that waits without it. */
   | { type: "fetch"; key: string; messageId: number }
   /** A finished message was offered again. */
@@ -247,8 +247,10 @@ export interface State {
    * until pages of unread mail have caught up, so that the order holds.
    */
   intake: "open" | "behind";
-  /** Pages of unread mail: `stale` when a message was left at the relay since they were asked for. */
-  resync: "idle" | "running" | "stale";
+  /** Pages of unread mail are being offered. */
+  resync: "idle" | "running";
+  /** Lowest id that was left at the relay since the pages were asked for, Infinity when none was. */
+  leftFrom: number;
   /** No pages are asked for before this time (monotonic). */
   resyncNotBefore: number;
   /** Rows of an earlier run whose receipts the relay may not have in full; told at the first `bus.up`. */
