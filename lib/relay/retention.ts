@@ -1,7 +1,7 @@
 import type { RelayDatabase } from "./database.ts";
 import type { MessageStore } from "./messages.ts";
 
-/** A message that has ended at all its recipients is kept so long, with its receipt. */
+/** A message that has ended at all its recipients is kept, with its receipt, so long after its time to live. */
 const KEEP_MS = 7 * 86_400_000;
 /** And only as long as it is among this many newest ones. */
 const KEEP_MESSAGES = 50_000;
@@ -30,21 +30,21 @@ export class Retention {
   step(now: number): number {
     const newestGone = this.#messages.cursor() - this.#keepMessages;
     const oldest = now - KEEP_MS;
-    const rows = this.#db.all<{ id: number; created_at: number; ended: number }>(
-      `SELECT m.id, m.created_at, m.pending = 0 AND NOT EXISTS (
+    const rows = this.#db.all<{ id: number; created_at: number; expires_at: number; ended: number }>(
+      `SELECT m.id, m.created_at, coalesce(m.expires_at, m.created_at) AS expires_at, m.pending = 0 AND NOT EXISTS (
          SELECT 1 FROM recipient r WHERE r.message_id = m.id AND r.closed <> 1) AS ended
        FROM message m WHERE m.id > ? ORDER BY m.id LIMIT ?`,
       this.#cursor,
       STEP,
     );
     let removed = 0;
-    for (const { id, created_at, ended } of rows) {
+    for (const { id, created_at, expires_at, ended } of rows) {
       if (id > newestGone && created_at > oldest) {
         this.#cursor = 0;
         return removed + this.#commands(oldest);
       }
       this.#cursor = id;
-      if (ended === 0) continue;
+      if (ended === 0 || (id > newestGone && expires_at > oldest)) continue;
       this.#db.run("DELETE FROM message WHERE id = ?", id);
       removed++;
     }
