@@ -321,3 +321,21 @@ Deno.test("the first signal during the end of a job lets it end, the second ends
   const hard = w.post({ type: "signal", signal: "SIGTERM" });
   assertEquals(w.of("stop-provider", hard), [{ type: "stop-provider", graceful: false, timeoutMs: 0 }]);
 });
+
+Deno.test("a turn that the end of the run cut off is unfinished work, one that failed within the drain is failed work", () => {
+  const drained = (failAfterMs: number) => {
+    const w = world({ once: "prompt" }).up();
+    w.post({ type: "offered", message: prompt });
+    w.provider({ type: "activity", activity: "busy" });
+    w.provider(seen(w.delivery));
+    w.post({ type: "signal", signal: "SIGTERM" });
+    w.after(failAfterMs);
+    w.provider({ type: "failed", deliveryIds: [w.delivery], failure: "cancelled", reason: "interrupted" });
+    w.provider({ type: "activity", activity: "idle" });
+    assertEquals(outcomeOf(w), { kind: "drained" });
+    const { work, signal } = reportOf(w.state);
+    return [work, signal];
+  };
+  assertEquals(drained(CONFIG.drainTimeoutMs), ["begun", "SIGTERM"]);
+  assertEquals(drained(1_000), ["failed", "SIGTERM"]);
+});

@@ -139,6 +139,8 @@ export function moved(state: State, now: Now, row: JournalRow, next: MessageStat
     case "failed":
     case "dead":
     case "held":
+      // Cut off by the end of the run: it was not done, and it is not its fault.
+      if (state.phase.phase === "stopping") return;
       // Nobody mends a login in the middle of a job: what waits for a person has failed here.
       run.work = { state: "failed", reason: next.reason };
       return;
