@@ -107,7 +107,9 @@ end_all() {
 }
 disarm() {
   if [ -n "$watchdog" ]; then
-    kill -TERM "$watchdog" 2>/dev/null
+    # USR1, which is not ignored here: TERM would be lost on a watchdog that has not set its trap yet, and the wait
+    # would last as long as its sleep.
+    kill -USR1 "$watchdog" 2>/dev/null
     wait "$watchdog" 2>/dev/null
     watchdog=""
   fi
@@ -136,7 +138,7 @@ while IFS= read -r line; do
         (
           # Taken back: the sleeper must not stay, which is nobody's child then.
           sleeper=""
-          trap '[ -n "$sleeper" ] && kill -KILL "$sleeper"; exit 0' TERM
+          trap '[ -n "$sleeper" ] && kill -KILL "$sleeper"; exit 0' USR1
           sleep "$value" &
           sleeper=$!
           wait "$sleeper"

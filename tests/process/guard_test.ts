@@ -162,3 +162,16 @@ async function processWithId(pid: number): Promise<Deno.ChildProcess | null> {
   }
   return null;
 }
+
+Deno.test("a deadline that takes the place of one set just before leaves the guard free to answer", async () => {
+  for (let round = 0; round < 20; round++) {
+    await withGuard(async (guard) => {
+      const { pid } = guard;
+      guard.deadline(60_000);
+      guard.deadline(50_000);
+      guard.deadline(0);
+      assertEquals(await guard.sweep(), 0);
+      assertEquals(guard.pid, pid, `round ${round}: it did not answer and was replaced`);
+    });
+  }
+});
