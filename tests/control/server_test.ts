@@ -94,9 +94,9 @@ Deno.test("control files are private, hold the hook token only where the agent c
 
 Deno.test("every route refuses no, a wrong and a wrong-scope token without any effect", async () => {
   await withControl(async (world) => {
-    const { hook, admin } = world.server.tokens;
+    const { hook, monitor, admin } = world.server.tokens;
     const routes = [
-      { line: "GET /health", scopes: [hook, admin] },
+      { line: "GET /health", scopes: [hook, monitor, admin] },
       { line: "GET /status", scopes: [admin] },
       { line: "POST /status", scopes: [hook] },
       { line: "POST /shutdown", scopes: [admin] },
@@ -114,7 +114,7 @@ Deno.test("every route refuses no, a wrong and a wrong-scope token without any e
       const none = await send(null);
       assertEquals([none.status, none.body], [401, '{"error":"unauthorized"}'], line);
       assertEquals((await send("wrong")).status, 401, line);
-      for (const token of [hook, admin]) {
+      for (const token of [hook, monitor, admin]) {
         assertEquals((await send(token)).status, scopes.includes(token) ? 200 : 403, line);
       }
     }

@@ -1,5 +1,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { fromFileUrl } from "@std/path";
+import { join } from "@std/path";
+import { selfCommand } from "../../lib/cli/self_command.ts";
+import { unpackPlugin } from "../../lib/providers/claude/plugin.ts";
 import { realClis } from "../support/real_clis.ts";
 import { withRealAgent } from "../support/real_home.ts";
 import { processesWith } from "../support/runner_process.ts";
@@ -224,16 +226,19 @@ seat("a turn that ends in 401 is reported as such and nothing is acked", async (
   await quit(seat);
 });
 
-Deno.test("claude plugin validate accepts the plugin, and a session offers its skill", async () => {
+Deno.test("claude plugin validate accepts the plugin as it is unpacked, and a session offers its skill", async () => {
   await withRealAgent("claude", async (agent) => {
     const { claude } = await realClis();
-    const plugin = fromFileUrl(new URL("../../plugins/claude", import.meta.url));
-    const { code, stdout } = await new Deno.Command(claude, {
-      args: ["plugin", "validate", plugin],
-      clearEnv: true,
-      env: agent.home.env,
-    }).output();
-    assertEquals(code, 0, new TextDecoder().decode(stdout));
+    const stateDir = join(agent.dir, "unpacked");
+    Deno.mkdirSync(stateDir, { mode: 0o700 });
+    for (const monitor of [false, true]) {
+      const { code, stdout } = await new Deno.Command(claude, {
+        args: ["plugin", "validate", unpackPlugin({ stateDir, self: selfCommand }, { monitor })],
+        clearEnv: true,
+        env: agent.home.env,
+      }).output();
+      assertEquals(code, 0, new TextDecoder().decode(stdout));
+    }
     const runner = agent.home.start(["claude", "--headless", "--label", "api"]);
     await agent.home.untilReady("api");
     await send(agent, "hello", "--wait-reply");

@@ -19,6 +19,11 @@ const option = (name: string) => {
   return at < 0 ? null : args[at + 1] ?? null;
 };
 
+if (args[0] === "--version") {
+  // Not an agent: it leaves no mark in the oracle.
+  Deno.stdout.writeSync(new TextEncoder().encode("2.1.330 (Claude Code)\n"));
+  Deno.exit(0);
+}
 const agent = new FakeAgent();
 const resume = option("--resume");
 const sessionId = resume ?? option("--session-id") ?? crypto.randomUUID();

@@ -25,7 +25,7 @@ export const claudeAdapter: ProviderAdapter = {
   prepare(launch, clock) {
     // Settings that cannot be read are an error of the command line, not of the agent.
     mergedSettings(launch, []);
-    if (!launch.headless && launch.delivery === "auto") void claudeVersion(launch, clock);
+    void claudeVersion(launch, clock);
   },
   spawn: (launch, ports) =>
     launch.headless ? HeadlessClaude.start(launch, ports) : InteractiveClaude.start(launch, ports),

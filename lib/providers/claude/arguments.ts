@@ -1,4 +1,5 @@
 import type { ApprovalMode, ProviderLaunch } from "../contract.ts";
+import { isAtLeast } from "./version.ts";
 
 /** How a conversation is begun or taken up again. */
 export type ConversationStart = { kind: "new" | "resume"; sessionId: string };
@@ -10,13 +11,16 @@ export function settingsOf(approval: ApprovalMode): Record<string, unknown> {
     : {};
 }
 
-/** Flags of an approval mode (Claude Code 2.1.330: `manual` asks, in headless runs over stdio). */
-export function approvalFlags(approval: ApprovalMode): string[] {
+/**
+ * Flags of an approval mode: `guarded` asks, in headless runs over stdio. That mode is called `manual` in 2.1.330 and
+ * `default` in 2.1.197, which refuses the other name; 2.1.330 still takes the old one, as do those in between.
+ */
+export function approvalFlags(approval: ApprovalMode, version: string | null): string[] {
   switch (approval) {
     case "read-only":
       return ["--permission-mode", "dontAsk", "--allowedTools=Read,Grep,Glob"];
     case "guarded":
-      return ["--permission-mode", "manual"];
+      return ["--permission-mode", version === null || isAtLeast(version, "2.1.330") ? "manual" : "default"];
     case "open":
       return ["--permission-mode", "bypassPermissions"];
   }
@@ -43,6 +47,7 @@ export function headlessArguments(
   launch: Pick<ProviderLaunch, "args" | "approval" | "once" | "maxTurns" | "maxCostUsd">,
   conversation: ConversationStart,
   settingsFile: string | null,
+  version: string | null = null,
 ): string[] {
   const { kind, sessionId } = conversation;
   return [
@@ -55,7 +60,7 @@ export function headlessArguments(
     "--replay-user-messages",
     "--permission-prompt-tool",
     "stdio",
-    ...approvalFlags(launch.approval),
+    ...approvalFlags(launch.approval, version),
     ...limitFlags(launch),
     kind === "resume" ? "--resume" : "--session-id",
     sessionId,
@@ -74,12 +79,13 @@ const OWN_CONVERSATION = /^(?:--resume|-r|--continue|-c|--session-id|--from-pr|-
 export function interactiveArguments(
   launch: Pick<ProviderLaunch, "args" | "approval">,
   conversation: ConversationStart,
-  options: { settingsFile: string | null; socketPath: string | null },
+  options: { settingsFile: string | null; socketPath: string | null; version?: string | null },
 ): string[] {
+  const { version = null } = options;
   const { args } = withoutSettings(launch.args);
   const own = args.some((arg) => OWN_CONVERSATION.test(arg));
   return [
-    ...approvalFlags(launch.approval),
+    ...approvalFlags(launch.approval, version),
     ...(options.socketPath === null ? [] : ["--messaging-socket-path", options.socketPath]),
     ...(own && conversation.kind === "new"
       ? []

@@ -8,6 +8,7 @@ import { type ConversationStart, headlessArguments, settingsOf } from "./argumen
 import { unpackPlugin } from "./plugin.ts";
 import { mergedSettings, writeSettings } from "./settings_file.ts";
 import { ClaudeStream, type StreamRecord } from "./stream.ts";
+import { claudeVersion } from "./version.ts";
 import { findTranscript, probeTranscript } from "./transcript.ts";
 
 const LINE_LIMIT = 64 * 1024 * 1024;
@@ -38,11 +39,12 @@ export class HeadlessClaude implements ProviderSession {
     const conversation: ConversationStart = known
       ? { kind: "resume", sessionId: launch.resume! }
       : { kind: "new", sessionId: crypto.randomUUID() };
+    const version = await claudeVersion(launch, ports.clock);
     const settingsFile = writeSettings(launch, mergedSettings(launch, [settingsOf(launch.approval)]));
     const child = await ports.processes.spawn({
       command: launch.command,
       args: [
-        ...headlessArguments(launch, conversation, settingsFile),
+        ...headlessArguments(launch, conversation, settingsFile, version),
         "--plugin-dir",
         unpackPlugin(launch, { monitor: false }),
       ],

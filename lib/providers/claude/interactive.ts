@@ -88,6 +88,7 @@ export class InteractiveClaude implements ProviderSession {
         ...interactiveArguments(launch, conversation, {
           settingsFile: writeSettings(launch, settings),
           socketPath: channel.socketPath,
+          version,
         }),
       ];
       const startedAt = clock.wall() - START_SLACK_MS;

@@ -4,7 +4,7 @@ import type { ProviderLaunch } from "../contract.ts";
 /** `claude --version` needs about 20 ms; a wrapper script may need longer. */
 const PROBE_MS = 3_000;
 /** First version that listens on a session socket, with the switch we set (measured: 2.1.197 has none, 2.1.225 does). */
-const SOCKET_SINCE = [2, 1, 225] as const;
+const SOCKET_SINCE = "2.1.225";
 
 /** How messages get into an agent in a terminal. */
 export type Rung = "socket" | "monitor";
@@ -62,10 +62,14 @@ export function readVersion(text: string): string | null {
 /** Chooses the rung of the ladder. A version that is not known is taken for a new one: most are. */
 export function chooseRung(delivery: ProviderLaunch["delivery"], version: string | null): Rung {
   if (delivery !== "auto") return delivery;
-  if (version === null) return "socket";
-  const parts = version.split(".").map(Number);
-  for (const [i, least] of SOCKET_SINCE.entries()) {
-    if (parts[i] !== least) return parts[i]! > least ? "socket" : "monitor";
+  return version === null || isAtLeast(version, SOCKET_SINCE) ? "socket" : "monitor";
+}
+
+/** True when a version, `2.1.330`, is this one or a later one. */
+export function isAtLeast(version: string, least: string): boolean {
+  const [has, needs] = [version, least].map((each) => each.split(".").map(Number));
+  for (const [i, part] of needs!.entries()) {
+    if (has![i] !== part) return has![i]! > part;
   }
-  return "socket";
+  return true;
 }
