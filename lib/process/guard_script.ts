@@ -1,6 +1,9 @@
-/** Ends the modes that the agents switch on in a terminal; each is harmless when it is off. */
+/** Ends the modes that the agents switch on in a terminal; the first one moves the cursor when it is off. */
 export const TERMINAL_RESET =
   "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?2026l\x1b[<u\x1b[?25h\x1b[0m";
+
+/** The same where the screen may be the shell's already: leaves the cursor where it is. */
+const RESET_IN_PLACE = TERMINAL_RESET.replace("?1049l", "?1047l");
 
 /**
  * The guard: a POSIX shell script that outlives the runner by a few seconds and ends what the runner started.
@@ -73,10 +76,11 @@ ask_marked() {
     sleep 0.05
   done
 }
-# In a subshell: it leads no session and cannot get the terminal as its own.
+# Always: nobody knows whether an agent that is gone put it back. In a subshell: that leads no session and cannot get the
+# terminal as its own.
 restore() {
   (
-    [ "$swept" -gt 0 ] && printf '@reset@' >"$terminal"
+    printf '@reset@' >"$terminal"
     stty "$modes" <"$terminal"
   ) 2>/dev/null
 }
@@ -152,4 +156,4 @@ while IFS= read -r line; do
 done
 disarm
 end_all
-`.replaceAll("\\$", "$").replace("@reset@", TERMINAL_RESET.replaceAll("\x1b", "\\033"));
+`.replaceAll("\\$", "$").replace("@reset@", RESET_IN_PLACE.replaceAll("\x1b", "\\033"));
