@@ -232,7 +232,12 @@ export class Runner {
   async #end(outcome: ExitOutcome): Promise<void> {
     if (this.#over) return;
     this.#over = true;
-    this.#ports.ending(outcome, reportOf(this.#state));
+    try {
+      this.#ports.ending(outcome, reportOf(this.#state));
+    } catch (error) {
+      // The end goes on even when nobody can be told of it.
+      this.#ports.log.error("the end of the run could not be told", { error: messageOf(error) });
+    }
     this.#cancelTick?.();
     this.#writer.stop();
     await this.#provider.dispose();

@@ -174,3 +174,56 @@ Deno.test("a headless agent inherits the allow-list only, and nobody inherits th
     assertEquals(interactive[name], undefined, name);
   }
 });
+
+Deno.test("the goal of a run follows from its flags: a job with a prompt needs no relay, one without waits 60 s for it", async () => {
+  await withHome(async (place) => {
+    const goal = async (flags: Record<string, string | true>, env: Record<string, string> = {}) => {
+      const { goal, headless } = await resolveRun("echo", [], input(place, flags, env));
+      return { ...goal, headless };
+    };
+    const none = { exitOnIdleMs: null, maxTurns: null, maxTimeMs: null, maxCostUsd: null, headless: true };
+    const prompt = { once: true, prompt: "x" } as const;
+    const url = { AGENT_RELAY_URL: "http://127.0.0.1:2" };
+    assertEquals(await goal({}), { ...none, once: null, bus: true, connectTimeoutMs: null });
+    assertEquals(await goal(prompt), { ...none, once: "prompt", bus: false, connectTimeoutMs: null });
+    assertEquals(await goal(prompt, url), { ...none, once: "prompt", bus: true, connectTimeoutMs: null });
+    assertEquals((await goal({ ...prompt, "no-relay": true }, url)).bus, false);
+    assertEquals(await goal({ ...prompt, "connect-timeout": "2s" }), {
+      ...none,
+      once: "prompt",
+      bus: true,
+      connectTimeoutMs: 2_000,
+    });
+    assertEquals(await goal({ once: true }), {
+      ...none,
+      once: "message",
+      bus: true,
+      connectTimeoutMs: 60_000,
+    });
+    const limits = { "max-turns": "3", "max-time": "1m", "max-cost": "2.50", "exit-on-idle": "5s" };
+    const { maxTurns, maxTimeMs, maxCostUsd, exitOnIdleMs } = await goal(limits);
+    assertEquals([maxTurns, maxTimeMs, maxCostUsd, exitOnIdleMs], [3, 60_000, 2.5, 5_000]);
+    const fromStdin = await resolveRun("echo", [], input(place, { prompt: "-" }));
+    assertEquals(fromStdin.prompt, "token-from-stdin\n");
+    assertEquals(
+      (await resolveRun("claude", [], input(place, prompt))).headless,
+      true,
+      "--once needs no terminal",
+    );
+  });
+});
+
+Deno.test("a cancelled job of GitHub has 10 s, so drain and grace are shorter there, unless somebody said otherwise", async () => {
+  await withHome(async (place) => {
+    const times = async (flags: Record<string, string | true>, env: Record<string, string>) => {
+      const { drainTimeoutMs, stopGraceMs } = await resolveRun("claude", [], input(place, flags, env));
+      return [drainTimeoutMs.value, stopGraceMs];
+    };
+    const github = { GITHUB_ACTIONS: "true" };
+    assertEquals(await times({ headless: true }, {}), [20_000, 10_000]);
+    assertEquals(await times({ headless: true }, github), [6_000, 1_000]);
+    assertEquals(await times({}, github), [20_000, 10_000], "a person's terminal is no job");
+    place.file("providers/claude.json", { headless: { shutdownTimeoutMs: 3_000 } });
+    assertEquals(await times({ headless: true, "drain-timeout": "1s" }, github), [1_000, 3_000]);
+  });
+});

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { endOfJob, filesBelow, readResult, runJob, startJob } from "../support/job.ts";
-import { TestHome } from "../support/runner_process.ts";
+import { processesWith, TestHome } from "../support/runner_process.ts";
 import { freePort, until, withTempDir } from "../support/temp.ts";
 
 async function withHome(work: (home: TestHome, dir: string) => Promise<void>): Promise<void> {
@@ -247,12 +247,28 @@ Deno.test("exit 8: time, turns and cost are limits of a job", async () => {
   });
 });
 
-Deno.test("exit 70: an error nobody expects is told as internal, never as success", async () => {
+Deno.test("exit 70: an error nobody expects ends the run in order and is never told as success", async () => {
   await withHome(async (home) => {
-    // The log directory cannot be made, which no code of its own stands for.
-    Deno.writeTextFileSync(join(home.home, "logs"), "in the way");
-    const { code, err, result } = await runJob(home, ["echo", "--once", "--prompt", "x"]);
-    assertEquals([code, result.outcome, result.error?.code], [70, "error", "E_INTERNAL"], err);
+    for (const form of ["text", "jsonl"]) {
+      const { command, args } = home.program;
+      const job = ["echo", "--once", "--prompt", "x", "--output", form, "--result", "../result.json"];
+      // What the agent says can be written nowhere.
+      const { code, stderr } = await new Deno.Command("/bin/sh", {
+        args: ["-c", 'exec "$@" > /dev/full', "sh", command, ...args, ...job],
+        cwd: home.cwd,
+        clearEnv: true,
+        env: home.env,
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).output();
+      const result = readResult(home);
+      const err = new TextDecoder().decode(stderr);
+      assertEquals([code, result.outcome, result.exitCode], [70, "error", 70], err);
+      assertStringIncludes(err, "runner: error[E_INTERNAL]: ");
+      assertEquals(await processesWith(`AGENT_RELAY_HOME=${home.home}`), []);
+      assertEquals(await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`), []);
+    }
   });
 });
 
@@ -319,6 +335,37 @@ Deno.test("exit 128+n: a signal that ended unfinished work says so, drained or n
 function logOf(home: TestHome): string {
   return [...Deno.readDirSync(join(home.home, "logs"))][0]!.name;
 }
+
+Deno.test("signals at any time of a job's start end it with the signal's code, and no process is left", async () => {
+  await withHome(async (home) => {
+    let begun = 0;
+    for (let afterMs = 60; afterMs <= 480; afterMs += 60) {
+      const job = home.start(["echo", "--once", "--prompt", "x", "--output", "jsonl", "--", "--slow", "1h"]);
+      await new Promise((resolve) => setTimeout(resolve, afterMs));
+      job.kill("SIGINT");
+      job.kill("SIGTERM");
+      const code = await job.ended(10_000);
+      // Both may arrive before the first of them is looked at, in either order.
+      assert(code === 130 || code === 143, `after ${afterMs} ms: ${code} ${job.err}`);
+      if (job.out.includes('"type":"result"')) begun++;
+      assertEquals(await processesWith(`AGENT_RELAY_HOME=${home.home}`), [], `after ${afterMs} ms`);
+    }
+    assert(begun >= 1, `${begun} runs had begun`);
+  });
+});
+
+Deno.test("with --connect-timeout and no relay configured, a job serves the one of this machine and reaches it", async () => {
+  await withHome(async (home) => {
+    const job = ["echo", "--once", "--prompt", "x", "--connect-timeout", "20s"];
+    const { code, out, result } = await runJob(home, job);
+    assertEquals([code, out, result.relayUrl], [0, "echo: x\n", `http://127.0.0.1:${home.port}`]);
+    // Whoever configured a relay can still do without: nothing listens there any more.
+    const none = await runJob(home, ["echo", "--once", "--prompt", "x", "--no-relay"], {
+      env: { AGENT_RELAY_URL: `http://127.0.0.1:${home.port}` },
+    });
+    assertEquals([none.code, none.result.relayUrl], [0, null], none.err);
+  });
+});
 
 Deno.test("a job without a prompt does one message of the bus and leaves the others unread", async () => {
   await withHome(async (home) => {

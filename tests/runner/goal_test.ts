@@ -260,13 +260,14 @@ Deno.test("with a connect timeout no work begins before the relay was reached, a
   });
 });
 
-Deno.test("without a connect timeout a job with a prompt does not need the relay it was given", () => {
+Deno.test("without a connect timeout a job with a prompt waits for one try of its relay and does not need it", () => {
   const w = world({ once: "prompt" });
   w.post({ type: "start" });
-  w.post({ type: "bus.down", reason: "network", auth: false });
   w.post({ type: "spawned", incarnation: 1 });
   w.provider({ type: "ready", resume: null });
   w.post({ type: "offered", message: prompt });
+  assertEquals(w.of("deliver"), []);
+  w.post({ type: "bus.down", reason: "network", auth: false });
   w.provider(seen(w.delivery));
   w.provider(done(w.delivery));
   assertEquals(outcomeOf(w), { kind: "completed" });

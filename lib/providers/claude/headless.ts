@@ -165,7 +165,7 @@ export class HeadlessClaude implements ProviderSession {
         },
       }
       : { subtype: "error", request_id: id, error: "unsupported request" };
-    this.#ports.log.info("declined, nobody can approve", { tool });
+    this.#ports.log.warn("declined, nobody can approve", { tool });
     void this.#write({ type: "control_response", response }).catch(() => {});
   }
 

@@ -173,7 +173,7 @@ export class CodexSession implements ProviderSession {
         request: (method, params) => {
           // Left to the person at the TUI; the answer given there settles the request on the server.
           if (!this.#launch.headless) return new Promise(() => {});
-          this.#ports.log.info("declined, nobody can answer", {
+          this.#ports.log.warn("declined, nobody can answer", {
             method,
             threadId: String(params.threadId ?? ""),
           });

@@ -53,8 +53,8 @@ export interface Progress {
   limit: string | null;
   /** Since when there is nothing to do; kept only for a run that ends on idle. */
   idleSince: number | null;
-  /** The relay was reached at least once. */
-  connected: boolean;
+  /** Whether the relay was ever reached; `missed` once a first try failed. */
+  relay: "unknown" | "missed" | "reached";
   /** The first signal that asked for the end. */
   signal: string | null;
   done: number;
@@ -94,7 +94,7 @@ export function initialProgress(goal: Goal, handed: Iterable<string>): Progress 
     costUsd: null,
     limit: null,
     idleSince: null,
-    connected: false,
+    relay: "unknown",
     signal: null,
     done: 0,
     failed: 0,
@@ -108,8 +108,10 @@ export function initialProgress(goal: Goal, handed: Iterable<string>): Progress 
 /** True when this run works on the message: a `once` run has one piece of work, and the relay may have to be there. */
 export function mayDeliver(state: State, row: Pick<JournalRow, "key" | "storeId">): boolean {
   const { config: { goal }, run } = state;
-  if (goal.connectTimeoutMs !== null && !run.connected) return false;
+  if (goal.connectTimeoutMs !== null && run.relay !== "reached") return false;
   if (goal.once === null) return true;
+  // A token that is refused ends the job before its work, however fast the agent was up.
+  if (goal.bus && run.relay === "unknown") return false;
   if (run.work.state === "waiting") return goal.once === "message" || row.storeId === LOCAL_STORE;
   return run.work.state === "begun" && run.work.key === row.key;
 }
@@ -185,7 +187,7 @@ export function goalEnd(state: State, now: Now): GoalEnd | null {
     }
   }
   const ci = goal.once !== null || goal.connectTimeoutMs !== null;
-  if (!run.connected && run.work.state === "waiting") {
+  if (run.relay !== "reached" && run.work.state === "waiting") {
     if (ci && state.bus === "auth") return fail("E_RELAY_AUTH", "the relay refuses the token");
     if (goal.connectTimeoutMs !== null && now.mono >= run.startedAt + goal.connectTimeoutMs) {
       return fail(
@@ -243,8 +245,10 @@ function idleEnd(
   if (now.mono < run.idleSince + goal.exitOnIdleMs) return null;
   // Nothing to do because nothing could be done is no good end.
   if (state.fault !== null) return fail("E_TURN_FAILED", state.fault.reason);
-  if (!run.connected && state.bus === "auth") return fail("E_RELAY_AUTH", "the relay refuses the token");
-  if (goal.bus && !run.connected && state.bus === "down") {
+  if (run.relay !== "reached" && state.bus === "auth") {
+    return fail("E_RELAY_AUTH", "the relay refuses the token");
+  }
+  if (goal.bus && run.relay !== "reached" && state.bus === "down") {
     return fail("E_RELAY_UNREACHABLE", "the relay was not reached in the whole run");
   }
   const lost = run.failed + run.dead;
@@ -280,7 +284,7 @@ export function goalDue(state: State): number {
   if (run.startedAt === null || state.phase.phase !== "running") return Infinity;
   let due = Infinity;
   if (goal.maxTimeMs !== null) due = Math.min(due, run.startedAt + goal.maxTimeMs);
-  if (goal.connectTimeoutMs !== null && !run.connected) {
+  if (goal.connectTimeoutMs !== null && run.relay !== "reached") {
     due = Math.min(due, run.startedAt + goal.connectTimeoutMs);
   }
   if (goal.exitOnIdleMs !== null && run.idleSince !== null) {

@@ -49,13 +49,14 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       return;
     case "bus.up":
       state.bus = "up";
-      state.run.connected = true;
+      state.run.relay = "reached";
       for (const agenda of [state.acks, state.replies, state.fetches]) agenda.hasten(now.mono);
       intake.tellRecovered(state, effects, now);
       intake.resync(state, effects, 0);
       return;
     case "bus.down":
       state.bus = event.auth ? "auth" : "down";
+      if (state.run.relay === "unknown") state.run.relay = "missed";
       return;
     case "offered":
       return intake.offered(state, effects, now, event.message, event.paged === true);
