@@ -4,6 +4,7 @@ import { basename, dirname, join } from "@std/path";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Journal } from "./contract.ts";
+import { refuseNewer } from "./schema.ts";
 import { SqliteJournal } from "./sqlite_journal.ts";
 
 /** Where a journal lives. */
@@ -26,6 +27,7 @@ const PLACE =
  * `E_STATE_WRITE` when the place cannot be written.
  */
 export function openJournal(options: JournalOptions): Journal {
+  refuseNewer(options.path);
   const found = headerProblem(options.path);
   try {
     if (found !== null && found !== "empty") throw new Error(`malformed: ${found}`);

@@ -1,5 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { RunnerError } from "../base/errors.ts";
+import { schemaVersionOf } from "../base/schema_version.ts";
 
 /** Version of the journal's schema, kept in `user_version`. */
 export const JOURNAL_VERSION = 2;
@@ -51,7 +52,7 @@ function statementsOf(db: DatabaseSync): string {
       tbl_name: string;
       sql: string;
     }[];
-  return rows.map((row) => Object.values(row).join("|").replace(/\s+/g, " ")).sort().join("\n");
+  return rows.map((row) => Object.values(row).join("|").replace(/\s+/g, "")).sort().join("\n");
 }
 
 /**
@@ -66,22 +67,19 @@ export function verifySchema(db: DatabaseSync): void {
   if (statementsOf(db) !== expected) throw new Error("malformed: the definitions of the tables");
 }
 
-/**
- * Sets up a new journal or brings an old one to {@linkcode JOURNAL_VERSION}. A newer version is refused, never opened
- * and never deleted; so is a number that a damaged byte made look newer, since nothing can tell the two apart.
- */
-export function prepareSchema(db: DatabaseSync, path: string): void {
+/** Throws `E_STATE` for a journal of a newer version, or one whose version number a damaged byte made so. */
+export function refuseNewer(path: string): void {
+  const version = schemaVersionOf(path);
+  if (version === null || (version >= 0 && version <= JOURNAL_VERSION)) return;
+  throw new RunnerError("E_STATE", `Cannot open the journal: version ${version} is newer than this runner`, {
+    where: path,
+    hint: "use the newer runner, or move the file away and lose what it remembers",
+  });
+}
+
+/** Sets up a new journal or brings an old one to {@linkcode JOURNAL_VERSION}. */
+export function prepareSchema(db: DatabaseSync): void {
   const version = Number((db.prepare("PRAGMA user_version").get() as { user_version: number }).user_version);
-  if (version > JOURNAL_VERSION || version < 0) {
-    throw new RunnerError(
-      "E_STATE",
-      `Cannot open the journal: version ${version} is newer than this runner`,
-      {
-        where: path,
-        hint: "use the newer runner, or move the file away and lose what it remembers",
-      },
-    );
-  }
   // A log of 1 MiB and not of 4: on a small disk a log that is folded in late is what fills it, and stays.
   db.exec(
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 1048576;",

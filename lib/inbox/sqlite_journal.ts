@@ -47,7 +47,7 @@ export class SqliteJournal implements Journal {
     ensurePrivateFile(options.path);
     this.#db = new DatabaseSync(options.path);
     try {
-      prepareSchema(this.#db, options.path);
+      prepareSchema(this.#db);
       this.#putRow = this.#db.prepare(
         "INSERT OR REPLACE INTO message (key, ordinal, open, state, data, updated_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
       );

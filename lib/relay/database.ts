@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { afterReadyInput } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
-import { prepareRelaySchema } from "./schema.ts";
+import { prepareRelaySchema, refuseNewerRelay } from "./schema.ts";
 
 interface Job {
   work(): unknown;
@@ -26,6 +26,7 @@ export class RelayDatabase {
   readonly tokenKey: Uint8Array;
 
   constructor(path: string) {
+    refuseNewerRelay(path);
     this.#db = new DatabaseSync(path);
     try {
       prepareRelaySchema(this.#db, path);

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { RunnerError } from "../base/errors.ts";
+import { schemaVersionOf } from "../base/schema_version.ts";
 
 /** Version of the relay's schema. A newer one is never opened. */
 export const RELAY_SCHEMA = 2;
@@ -69,18 +70,26 @@ CREATE INDEX command_ended ON command (updated_at) WHERE status NOT IN ('pending
 `,
 };
 
+function refuse(version: number | null, path: string): void {
+  if (version === null || version <= RELAY_SCHEMA) return;
+  throw new RunnerError("E_STATE", `relay database version ${version} is newer than this runner`, {
+    where: path,
+    hint: "update this runner, or use another AGENT_RELAY_HOME",
+  });
+}
+
+/** Throws `E_STATE` for a database of a newer version without touching it. */
+export function refuseNewerRelay(path: string): void {
+  refuse(schemaVersionOf(path), path);
+}
+
 /**
  * Brings a database to {@linkcode RELAY_SCHEMA}. Throws `E_STATE` for a newer one, which is left untouched: the
  * caller then waits as a client for whoever understands it.
  */
 export function prepareRelaySchema(db: DatabaseSync, path: string): void {
   const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
-  if (version > RELAY_SCHEMA) {
-    throw new RunnerError("E_STATE", `relay database version ${version} is newer than this runner`, {
-      where: path,
-      hint: "update this runner, or use another AGENT_RELAY_HOME",
-    });
-  }
+  refuse(version, path);
   // One process only: two relays on one file would not see each other's agents.
   db.exec(
     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",

@@ -5,7 +5,9 @@ import { RunnerError } from "../../lib/base/errors.ts";
 import { noLog } from "../../lib/base/log.ts";
 import type { Journal, JournalRow, MessageState } from "../../lib/inbox/contract.ts";
 import { keyOf, receivedRow } from "../../lib/inbox/core/row.ts";
+import { checksum } from "../../lib/inbox/checksum.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
+import { JOURNAL_VERSION } from "../../lib/inbox/schema.ts";
 import type { Message } from "../../lib/protocol/message.ts";
 import { withTempDir } from "../support/temp.ts";
 
@@ -99,14 +101,73 @@ Deno.test("a file that is no database is moved to quarantine and a new journal b
   });
 });
 
-Deno.test("a newer schema is refused and left as it is", async () => {
+Deno.test("a newer schema is refused and left as it is, byte for byte, with its log beside it", async () => {
   await withTempDir((dir) => {
-    open(dir).close();
+    const path = join(dir, "journal.db");
+    const journal = open(dir);
+    write(journal, rowOf(1));
+    const newer = new DatabaseSync(path);
+    newer.exec("PRAGMA user_version = 9");
+    const files = () =>
+      ["", "-wal"].map((suffix) => Deno.readFileSync(path + suffix)).map((bytes) =>
+        [bytes.length, ...bytes].join()
+      );
+    const before = files();
+    for (let i = 0; i < 2; i++) assertEquals(assertThrows(() => open(dir), RunnerError).code, "E_STATE");
+    assertEquals(files(), before);
+    newer.exec(`PRAGMA user_version = ${JOURNAL_VERSION}`);
+    newer.close();
+    journal.close();
+    const again = open(dir);
+    assertEquals(again.load().open.length, 1, "positive control");
+    again.close();
+  });
+});
+
+Deno.test("a journal of version 1 is taken over with its texts and its dead letters", async () => {
+  await withTempDir((dir) => {
     const db = new DatabaseSync(join(dir, "journal.db"));
-    db.exec("PRAGMA user_version = 9");
+    db.exec(`
+      CREATE TABLE message (key TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, open INTEGER NOT NULL,
+        state TEXT NOT NULL, data TEXT NOT NULL, updated_at INTEGER NOT NULL, checksum TEXT NOT NULL) STRICT;
+      CREATE INDEX message_open ON message (open, ordinal);
+      CREATE INDEX message_ended ON message (updated_at) WHERE open = 0;
+      CREATE TABLE command (id TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at INTEGER NOT NULL,
+        checksum TEXT NOT NULL) STRICT;
+      CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL) STRICT;
+      CREATE TABLE quarantine (at INTEGER NOT NULL, origin TEXT NOT NULL, data TEXT NOT NULL) STRICT;
+      PRAGMA user_version = 1`);
+    for (
+      const [id, state, isOpen] of [[1, { state: "received" }, 1], [
+        2,
+        { state: "dead", reason: "r" },
+        0,
+      ]] as const
+    ) {
+      const { generation: _generation, shed: _shed, ...old } = rowOf(id, state);
+      const data = JSON.stringify(old);
+      db.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
+        .run(
+          old.key,
+          id,
+          isOpen,
+          state.state,
+          data,
+          NOW,
+          checksum(old.key, id, isOpen, state.state, data, NOW),
+        );
+    }
     db.close();
-    const error = assertThrows(() => open(dir), RunnerError);
-    assertEquals(error.code, "E_STATE");
+    const journal = open(dir);
+    const { open: rows, dead, quarantined } = journal.load();
+    assertEquals(rows, [rowOf(1)]);
+    assertEquals(dead.map((row) => [row.messageId, row.generation]), [[2, 0]]);
+    assertEquals(quarantined, []);
+    write(journal, { ...rows[0]!, state: { state: "claimed" } });
+    journal.close();
+    const again = open(dir);
+    assertEquals(again.load().open[0]!.message!.body, "body 1");
+    again.close();
   });
 });
 

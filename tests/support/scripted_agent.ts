@@ -1,5 +1,5 @@
 import { join } from "@std/path";
-import { afterReadyInput, systemClock } from "../../lib/base/clock.ts";
+import { afterReadyInput, type Clock, systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
 import type { Journal } from "../../lib/inbox/contract.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
@@ -46,6 +46,7 @@ export class ScriptedAgent {
   runner!: Runner;
   bus!: RelayBusClient;
   #emit: (event: ProviderEvent) => void = () => {};
+  #cut: () => void = () => {};
 
   constructor(
     readonly url: string,
@@ -69,6 +70,8 @@ export class ScriptedAgent {
   /** Starts a run on the journal in `dir`. */
   start(): this {
     const { agentId } = this.options;
+    const clock = cuttable();
+    this.#cut = clock.cut;
     this.journal = openJournal({ path: join(this.dir, "journal.db"), wall: systemClock.wall, log: noLog });
     const instanceId = crypto.randomUUID();
     this.bus = new RelayBusClient({
@@ -145,7 +148,7 @@ export class ScriptedAgent {
       maxQueue: this.options.maxQueue ?? 1_000,
       maxBodyBytes: this.options.maxBodyBytes ?? 16 * 1024 * 1024,
     }, {
-      clock: systemClock,
+      clock,
       random: Math.random,
       afterReadyInput,
       log: noLog,
@@ -168,6 +171,11 @@ export class ScriptedAgent {
     return this;
   }
 
+  /** Says something as the agent. */
+  emit(event: ProviderEvent): void {
+    this.#emit(event);
+  }
+
   /** Ends the run in order. */
   async stop(): Promise<ExitOutcome> {
     this.runner.post({ type: "signal", signal: "SIGTERM" });
@@ -181,6 +189,29 @@ export class ScriptedAgent {
   async crash(): Promise<void> {
     this.#emit = () => {};
     await this.bus.close();
+    this.#cut();
     this.journal.close();
   }
+}
+
+/** The system's clock, whose timers can all be ended at once: a crashed process has none. */
+function cuttable(): Clock & { cut(): void } {
+  const cancels = new Set<() => void>();
+  let over = false;
+  return {
+    ...systemClock,
+    setTimer(delayMs, callback) {
+      if (over) return () => {};
+      const cancel = systemClock.setTimer(delayMs, () => {
+        cancels.delete(cancel);
+        callback();
+      });
+      cancels.add(cancel);
+      return cancel;
+    },
+    cut() {
+      over = true;
+      for (const cancel of cancels) cancel();
+    },
+  };
 }

@@ -180,6 +180,10 @@ export function tellRecovered(state: State, effects: Effect[], now: Now): void {
     report(state, effects, now, row, "received", "journaled", row.receivedAt);
     const { state: stage } = row.state;
     if (stage === "received" || stage === "claimed" || stage === "delivering") continue;
+    if (stage === "done" || stage === "failed") {
+      // The row keeps its last proof only, and an end there is a proof of what comes before it.
+      report(state, effects, now, row, "seen", reasonOf(row), row.updatedAt);
+    }
     report(state, effects, now, row, stage as Stage | SideStage, reasonOf(row), row.updatedAt);
   }
 }

@@ -1,0 +1,126 @@
+import { assert, assertEquals } from "@std/assert";
+import { httpOf, testRelay, TOKEN } from "../support/relay_world.ts";
+import { obliging, ScriptedAgent } from "../support/scripted_agent.ts";
+import { until, withTempDir } from "../support/temp.ts";
+
+const LARGE = "x".repeat(900_000);
+
+Deno.test("a client that acks nothing is pushed 2 MiB and no more, and gets the rest as it acks", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const http = httpOf(relay);
+    const socket = new WebSocket(`${relay.url.replace("http", "ws")}/bus`, {
+      headers: { "x-agent-relay-token": TOKEN },
+    });
+    const pushed: string[] = [];
+    socket.onmessage = ({ data }) => {
+      const frame = JSON.parse(data as string) as { type: string; id: string };
+      if (frame.type === "event") pushed.push(frame.id);
+    };
+    await new Promise((resolve) => socket.onopen = resolve);
+    const registration = {
+      role: "provider",
+      componentId: "mute",
+      agentId: "mute",
+      instanceId: "i",
+      capabilities: [],
+      tags: [],
+      machine: "m",
+      meta: {},
+    };
+    socket.send(JSON.stringify({ type: "register", id: "1", payload: registration }));
+    await until("its registration", async () => (await http.getAgent("mute")).ok);
+    for (let i = 0; i < 12; i++) assert((await http.send({ from: "a", to: "mute", body: LARGE })).ok);
+    await until("the first pushes", () => pushed.length >= 3);
+    // Nothing else can come now: a thirteenth send is answered after whatever its predecessors caused.
+    assert((await http.send({ from: "a", to: "mute", body: "last" })).ok);
+    assertEquals(pushed, ["evt-1", "evt-2", "evt-3"]);
+    for (let acked = 0; acked < 13; acked++) {
+      await until(`push ${acked + 1}`, () => pushed.length > acked);
+      assert(pushed.length <= acked + 4, `${pushed.length} pushed, ${acked} acked`);
+      socket.send(JSON.stringify({ type: "ack", payload: { frameId: pushed[acked] } }));
+    }
+    assertEquals(pushed.length, 13);
+    const closed = new Promise((resolve) => socket.onclose = resolve);
+    socket.close();
+    await closed;
+    await relay.stop();
+  });
+});
+
+Deno.test("a queue beyond its bytes and its number of messages is done whole and in order, over a dropped bus", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const http = httpOf(relay);
+    const agent = new ScriptedAgent(relay.url, dir, {
+      agentId: "small",
+      maxQueue: 20,
+      maxBodyBytes: 20_000,
+      script: () => [],
+    }).start();
+    try {
+      await until("the agent", () => agent.runner.view().bus === "up");
+      const bodies = Array.from({ length: 120 }, (_, i) => `${i} `.padEnd(3_000, "x"));
+      for (const body of bodies) assert((await http.send({ from: "a", to: "small", body })).ok);
+      await until("a full queue", () => agent.runner.view().queued === 20);
+      // It goes on with a crash and without its bus in between.
+      agent.script = obliging;
+      await agent.crash();
+      agent.start();
+      for (const part of [30, 60, 90]) {
+        await until(`${part} deliveries`, () => agent.deliveries.length >= part);
+        agent.bus.reconnect("test");
+      }
+      await until("the end", async () => {
+        const unread = await http.listUnread("small");
+        return unread.ok && unread.value.length === 0;
+      }, 60_000);
+      const texts = agent.deliveries.map((delivery) => delivery.text);
+      // The one that was in hand at the crash is handed over again, with the same identity.
+      assertEquals(texts.slice(texts.length - 120), bodies);
+      assertEquals(new Set(agent.deliveries.map((delivery) => delivery.deliveryId)).size, 120);
+      assert(agent.deliveries.length <= 121);
+      assertEquals(agent.runner.view().queued, 0);
+    } finally {
+      await agent.stop();
+      await relay.stop();
+    }
+  });
+});
+
+Deno.test("a receipt becomes complete although the relay was away and the runner crashed before it could tell", async () => {
+  await withTempDir(async (dir) => {
+    let relay = await testRelay(dir);
+    const { port } = relay;
+    const agent = new ScriptedAgent(relay.url, dir, {
+      agentId: "worker",
+      script: ({ deliveryId }) => [{ type: "evidence", deliveryId, stage: "placed", evidence: "taken" }],
+    }).start();
+    try {
+      await until("the agent", () => agent.runner.view().bus === "up");
+      assert((await httpOf(relay).send({ from: "a", to: "worker", body: "x" })).ok);
+      await until("the delivery", () => agent.deliveries.length === 1);
+      await relay.stop();
+      await until("the loss of the relay", () => agent.runner.view().bus === "down");
+      const { deliveryId } = agent.deliveries[0]!;
+      agent.emit({ type: "evidence", deliveryId, stage: "seen", evidence: "answering" });
+      agent.emit({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "answered" });
+      await until("the journal to know", () => agent.journal.load().open[0]?.state.state === "done");
+      await agent.crash();
+      relay = await testRelay(dir, { port });
+      agent.start();
+      const stages = async () => {
+        const receipt = await httpOf(relay).receipt(1);
+        return receipt.ok ? receipt.value.recipients[0]!.reports.map((report) => report.stage) : [];
+      };
+      await until("the ack", async () => (await stages()).includes("acked"));
+      const told = await stages();
+      assertEquals(told.filter((stage) => stage === "received").length, 1);
+      assert(told.includes("seen") && told.includes("done"), told.join());
+      assertEquals(agent.deliveries.length, 1);
+    } finally {
+      await agent.stop();
+      await relay.stop();
+    }
+  });
+});
