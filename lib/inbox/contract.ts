@@ -58,8 +58,8 @@ export interface JournalRow {
 export interface CommandRow {
   commandId: string;
   type: string;
-  /** `started` is written before the effect, `ended` after it. */
-  phase: "started" | "ended";
+  /** `started` is written before the effect, `ended` after it, `told` when the relay has the answer. */
+  phase: "started" | "ended" | "told";
   at: number;
 }
 
@@ -69,6 +69,8 @@ export interface JournalWrite {
   commands: CommandRow[];
   /** Conversation id to resume, when it changed. */
   resume?: string | null;
+  /** Number of the provider process that is being started. */
+  incarnation?: number;
 }
 
 /** What a start finds. */
@@ -92,8 +94,6 @@ export interface Journal {
   load(): JournalSnapshot;
   /** Commits in one transaction (WAL, synchronous=FULL). Throws `E_STATE_WRITE`; then nothing of it was written. */
   write(write: JournalWrite): void;
-  /** Reserves and persists the next incarnation number. */
-  nextIncarnation(): number;
   /** Looks one message up, ended or not. */
   find(key: string): JournalRow | null;
   /** Rows in state `dead`. */

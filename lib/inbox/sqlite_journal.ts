@@ -5,7 +5,7 @@ import { ensurePrivateFile } from "../base/private_file.ts";
 import { BodyStore } from "./bodies.ts";
 import { checksum } from "./checksum.ts";
 import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
-import { finished } from "./core/row.ts";
+import { finished, keepsText } from "./core/row.ts";
 import type { Message } from "../protocol/message.ts";
 import { prepareSchema, verifySchema } from "./schema.ts";
 
@@ -185,18 +185,13 @@ export class SqliteJournal implements Journal {
         );
       }
       if (write.resume !== undefined) this.#writeFact("resume", JSON.stringify(write.resume));
+      if (write.incarnation !== undefined) this.#writeFact("incarnation", String(write.incarnation));
     }, () => {
       for (const row of write.rows) {
         if (keepsBody(row) && !this.#bodies.has(row.key)) this.#bodies.spill(row.key, row.message.body);
       }
     });
     this.#bodies.deleteFiles(files);
-  }
-
-  nextIncarnation(): number {
-    const next = this.#incarnation() + 1;
-    this.#transaction(() => this.#writeFact("incarnation", String(next)));
-    return next;
   }
 
   find(key: string): JournalRow | null {
@@ -251,9 +246,7 @@ export class SqliteJournal implements Journal {
   }
 
   #writeRow(row: JournalRow, files: string[]): void {
-    const ended = finished(row);
-    // A dead letter keeps its text, for a person who looks into the file when the relay is gone for good.
-    const gone = ended && row.state.state !== "dead";
+    const gone = !keepsText(row);
     if (gone) {
       const file = this.#bodies.remove(row.key);
       if (file !== null) files.push(file);
@@ -263,7 +256,7 @@ export class SqliteJournal implements Journal {
     // The text stands beside the row, and what ended is of use for its key and its evidence only.
     const message = gone || row.message === null ? null : { ...row.message, body: "" };
     const data = JSON.stringify({ ...row, message });
-    const open = ended ? 0 : 1;
+    const open = finished(row) ? 0 : 1;
     const { state } = row.state;
     const sum = checksum(row.key, row.messageId, open, state, data, row.updatedAt);
     this.#putRow.run(row.key, row.messageId, open, state, data, row.updatedAt, sum);
@@ -353,5 +346,5 @@ export class SqliteJournal implements Journal {
 }
 
 function keepsBody(row: JournalRow): row is JournalRow & { message: Message } {
-  return row.message !== null && !row.shed && (!finished(row) || row.state.state === "dead");
+  return row.message !== null && !row.shed && keepsText(row);
 }

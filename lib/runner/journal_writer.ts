@@ -10,32 +10,29 @@ const RETRY_CAP_MS = 30_000;
 /** Messages that ended between two looks for rows that need not be remembered any more. */
 const PRUNE_EVERY = 1_000;
 
-/** Effects that begin something and must therefore be on disk first. */
-const NEEDS_DISK: ReadonlySet<Effect["type"]> = new Set(["claim", "deliver", "reply"]);
-
 /**
  * Writes what a batch of steps wants to remember in one commit, before anything else of the batch happens.
  *
- * When the disk refuses, effects that begin something are withheld until a later commit succeeds, while acks,
- * stops and status go on: evidence that cannot be written is acked at once, so that the relay is the durable
- * record (R-18).
+ * When the disk refuses, what begins something is refused too, and the core hears of it as of any other failure:
+ * kept back and done later it would rest on a lease or a process that is no more. Acks, stops and status go on:
+ * evidence that cannot be written is acked at once, so that the relay is the durable record (R-18).
  */
 export class JournalWriter {
   readonly #ports: RunnerPorts;
   readonly #post: (event: Event) => void;
-  readonly #resumed: (effects: Effect[]) => void;
   #rows = new Map<string, JournalRow>();
   #commands: CommandRow[] = [];
   #resume: string | null | undefined;
-  #withheld: Effect[] = [];
+  #incarnation: number | undefined;
+  /** Commands that begin as soon as their ids are on disk. */
+  #begins: string[] = [];
   #tries = 0;
   #ended = 0;
   #cancelRetry: (() => void) | null = null;
 
-  constructor(ports: RunnerPorts, post: (event: Event) => void, resumed: (effects: Effect[]) => void) {
+  constructor(ports: RunnerPorts, post: (event: Event) => void) {
     this.#ports = ports;
     this.#post = post;
-    this.#resumed = resumed;
   }
 
   /** Commits the batch's writes and returns the effects that may be performed now. */
@@ -44,11 +41,32 @@ export class JournalWriter {
       if (effect.type === "persist") this.#rows.set(effect.row.key, effect.row);
       else if (effect.type === "persist.command") this.#commands.push(effect.row);
       else if (effect.type === "persist.resume") this.#resume = effect.resume;
+      // The number is written with the rest, and a disk that refuses it keeps no provider from starting.
+      else if (effect.type === "spawn") this.#incarnation = effect.incarnation;
     }
     if (this.#cancelRetry === null && this.#write()) return effects;
-    const now: Effect[] = [];
-    for (const effect of effects) (NEEDS_DISK.has(effect.type) ? this.#withheld : now).push(effect);
-    return now;
+    return effects.filter((effect) => !this.#refuses(effect));
+  }
+
+  /** True for an effect that must not happen unwritten; tells the core that it did not. */
+  #refuses(effect: Effect): boolean {
+    const reason = "the journal cannot be written";
+    switch (effect.type) {
+      case "claim":
+        this.#post({ type: "claim.failed", key: effect.key, reason });
+        return true;
+      case "deliver":
+        this.#post({ type: "hand.refused", key: effect.key, deliveryId: effect.deliveryId });
+        return true;
+      case "reply":
+        this.#post({ type: "reply.failed", key: effect.key, reason, permanent: false });
+        return true;
+      case "begin":
+        this.#begins.push(effect.commandId);
+        return true;
+      default:
+        return false;
+    }
   }
 
   /** Stops retrying; what is unwritten is left to the relay, which still holds it unread. */
@@ -64,12 +82,14 @@ export class JournalWriter {
   }
 
   #write(): boolean {
-    if (this.#rows.size === 0 && this.#commands.length === 0 && this.#resume === undefined) return true;
+    const nothing = this.#rows.size === 0 && this.#commands.length === 0 && this.#resume === undefined;
+    if (nothing && this.#incarnation === undefined) return true;
     try {
       this.#ports.journal.write({
         rows: [...this.#rows.values()],
         commands: this.#commands,
         ...(this.#resume === undefined ? {} : { resume: this.#resume }),
+        ...(this.#incarnation === undefined ? {} : { incarnation: this.#incarnation }),
       });
     } catch (error) {
       const reason = messageOf(error);
@@ -83,6 +103,7 @@ export class JournalWriter {
     this.#rows = new Map();
     this.#commands = [];
     this.#resume = undefined;
+    this.#incarnation = undefined;
     this.#prune();
     return true;
   }
@@ -102,9 +123,7 @@ export class JournalWriter {
     this.#cancelRetry = null;
     if (!this.#write()) return;
     this.#tries = 0;
-    const effects = this.#withheld;
-    this.#withheld = [];
     this.#post({ type: "storage", ok: true, reason: "" });
-    this.#resumed(effects);
+    for (const commandId of this.#begins.splice(0)) this.#post({ type: "begin", commandId });
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { CommandUpdatePayload } from "../protocol/frames.ts";
 import type { StageReport } from "../protocol/message.ts";
@@ -7,26 +8,48 @@ import type { RelayBus } from "../sdk/contract.ts";
 const REPORT_LIMIT = 20_000;
 const REPORT_BATCH = 500;
 const UPDATE_LIMIT = 1_000;
+/** Wait after a call that was not answered on a link that stands. */
+const RETRY_MS = 2_000;
+
+/** What an outbox works with. */
+export interface OutboxPorts {
+  bus: Pick<RelayBus, "transportState" | "updateCommand" | "reportStages">;
+  log: Log;
+  clock: Clock;
+}
+
+/** A stage report with the store that its message id belongs to. */
+export interface StoreReport {
+  storeId: string;
+  report: StageReport;
+}
 
 /**
  * Sends what the relay should know but nobody waits for: stage reports in batches and command updates in
  * order. Keeps them while the bus is down and sends them again after a failure.
  */
 export class Outbox {
-  readonly #bus: RelayBus;
+  readonly #bus: OutboxPorts["bus"];
   readonly #log: Log;
-  #reports: StageReport[] = [];
+  readonly #clock: Clock;
+  readonly #told: (commandId: string) => void;
+  #reports: StoreReport[] = [];
   #updates: CommandUpdatePayload[] = [];
   #dropped = 0;
   #pumping: Promise<void> | null = null;
+  #cancelRetry: (() => void) | null = null;
+  #stopped = false;
 
-  constructor(bus: RelayBus, log: Log) {
-    this.#bus = bus;
-    this.#log = log;
+  /** `told` is called when the relay has the final answer to a command. */
+  constructor(ports: OutboxPorts, told: (commandId: string) => void = () => {}) {
+    this.#bus = ports.bus;
+    this.#log = ports.log;
+    this.#clock = ports.clock;
+    this.#told = told;
   }
 
   /** Queues stage reports. */
-  report(reports: StageReport[]): void {
+  report(reports: readonly StoreReport[]): void {
     for (const report of reports) this.#reports.push(report);
     const over = this.#reports.length - REPORT_LIMIT;
     if (over > 0) {
@@ -43,10 +66,31 @@ export class Outbox {
     this.flush();
   }
 
+  /** True when no command update waits. */
+  get empty(): boolean {
+    return this.#updates.length === 0;
+  }
+
   /** Sends what is queued, if the bus is up. Called by the owner whenever the bus comes up. */
   flush(): Promise<void> {
     this.#pumping ??= this.#pump();
     return this.#pumping;
+  }
+
+  /** Retries nothing any more; what is queued can still be flushed. */
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelRetry?.();
+    this.#cancelRetry = null;
+  }
+
+  /** The link stands and a call went unanswered: no event of the bus will tell when to try again. */
+  #retryLater(): void {
+    if (this.#stopped || this.#cancelRetry !== null) return;
+    this.#cancelRetry = this.#clock.setTimer(RETRY_MS, () => {
+      this.#cancelRetry = null;
+      void this.flush();
+    });
   }
 
   async #pump(): Promise<void> {
@@ -61,15 +105,23 @@ export class Outbox {
   }
 
   async #sendAll(): Promise<void> {
-    while (this.#bus.transportState.state === "registered") {
+    for (;;) {
+      const transport = this.#bus.transportState;
+      if (transport.state !== "registered") return;
       if (this.#updates.length > 0) {
         const sent = await this.#bus.updateCommand(this.#updates[0]!);
-        if (!sent.ok && sent.kind !== "rejected") return;
-        this.#updates.shift();
+        if (!sent.ok && sent.kind !== "rejected") return this.#retryLater();
+        const { commandId, status } = this.#updates.shift()!;
+        if (status === "succeeded" || status === "failed") this.#told(commandId);
       } else if (this.#reports.length > 0) {
         const batch = this.#reports.slice(0, REPORT_BATCH);
-        const sent = await this.#bus.reportStages(batch);
-        if (!sent.ok && sent.kind !== "rejected") return;
+        const { storeId } = transport.registered;
+        // A relay that began anew has other messages under the same ids.
+        const reports = batch.flatMap((each) => each.storeId === storeId ? [each.report] : []);
+        const sent = reports.length === 0
+          ? { ok: true as const, value: null }
+          : await this.#bus.reportStages(reports);
+        if (!sent.ok && sent.kind !== "rejected") return this.#retryLater();
         if (!sent.ok) this.#log.warn("the relay refused stage reports", { reason: sent.message });
         this.#reports.splice(0, batch.length);
       } else {

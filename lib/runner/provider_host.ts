@@ -1,4 +1,4 @@
-import { withDeadline } from "../base/clock.ts";
+import { TIMED_OUT, withDeadline } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { LOCAL_STORE } from "../inbox/core/row.ts";
 import type { HookEvent, ProviderSession } from "../providers/contract.ts";
@@ -7,6 +7,8 @@ import type { RunnerPorts } from "./ports.ts";
 
 /** Deadline of one hand-over. */
 const HAND_MS = 30_000;
+/** How long a hard end waits for a provider that is just being started. */
+const START_MS = 500;
 
 type ProviderEffect = Extract<
   Effect,
@@ -36,9 +38,7 @@ export class ProviderHost {
       case "interrupt":
         return await (await this.#current?.session)?.interrupt();
       case "stop-provider":
-        // A provider that is still being started is stopped as soon as it is there.
-        await (await this.#current?.session)?.shutdown(effect);
-        return;
+        return await this.#stop(effect);
     }
   }
 
@@ -50,18 +50,33 @@ export class ProviderHost {
   }
 
   /** Ends whatever still runs, at once. Used when the run is over. */
-  async dispose(): Promise<void> {
-    const session = await this.#current?.session;
-    await session?.shutdown({ graceful: false, timeoutMs: 0 });
+  dispose(): Promise<void> {
+    return this.#stop({ graceful: false, timeoutMs: 0 });
+  }
+
+  /**
+   * Stops the provider, also one that is still being started: as soon as it is there, and when that takes too long
+   * it is given up, so that a start that hangs does not hold up the end.
+   */
+  async #stop(options: { graceful: boolean; timeoutMs: number }): Promise<void> {
+    const current = this.#current;
+    if (current === null) return;
+    const waitMs = options.graceful ? options.timeoutMs : START_MS;
+    const session = await withDeadline(this.#ports.clock, waitMs, current.session);
+    if (session !== TIMED_OUT) {
+      await session?.shutdown(options);
+      return;
+    }
+    if (this.#current === current) this.#current = null;
+    void current.session.then((late) => late?.shutdown({ graceful: false, timeoutMs: 0 }));
+    const reason = "stopped before it had started";
+    this.#post({ type: "spawn.failed", incarnation: current.incarnation, permanent: false, reason });
   }
 
   #spawn(incarnation: number, resume: string | null): void {
-    const { adapter, processes, clock, log, journal, monitor } = this.#ports;
+    const { adapter, processes, clock, log, monitor } = this.#ports;
     const session = (async (): Promise<ProviderSession | null> => {
       try {
-        // Reserved on disk before the process exists, so that no two incarnations ever share a number.
-        const reserved = journal.nextIncarnation();
-        if (reserved > incarnation) log.debug("incarnation numbers differ", { incarnation, reserved });
         const started = await adapter.spawn(this.#ports.launch(incarnation, resume), {
           processes,
           monitor,

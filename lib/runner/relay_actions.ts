@@ -1,4 +1,5 @@
 import { withDeadline } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
 import { keyOf } from "../inbox/core/row.ts";
 import type { CallFailure } from "../sdk/contract.ts";
 import type { CoreConfig, Effect, Event, ExitOutcome } from "./core/types.ts";
@@ -7,6 +8,10 @@ import type { RunnerPorts } from "./ports.ts";
 
 /** Longest time the goodbye to the relay may take in all. */
 const GOODBYE_MS = 2_000;
+/** The same for a hard end, all of which has 2 s. */
+const HARD_GOODBYE_MS = 500;
+/** A peer that does not close its side is left. */
+const CLOSE_MS = 300;
 const PAGE = 500;
 const DEAD_PAGE = 1_000;
 /** A reply beyond this is cut; the relay refuses bodies over 1 MiB. */
@@ -195,7 +200,7 @@ export async function finish(
   outbox: Outbox,
   relay: RelayActions,
 ): Promise<void> {
-  const { bus, http, clock, journal } = ports;
+  const { bus, http, clock, journal, log } = ports;
   const goodbye = async () => {
     if (bus.transportState.state !== "registered") return;
     await relay.settled;
@@ -205,11 +210,22 @@ export async function finish(
     if (outcome.deregister && agentId !== null) await http.deleteAgent(agentId);
     if (outcome.cause.kind === "command") {
       const { commandId, action } = outcome.cause;
-      journal.write({ rows: [], commands: [{ commandId, type: action, phase: "ended", at: clock.wall() }] });
+      const note = (phase: "ended" | "told") => {
+        try {
+          journal.write({ rows: [], commands: [{ commandId, type: action, phase, at: clock.wall() }] });
+        } catch (error) {
+          log.warn("the end of a command cannot be written", { commandId, error: messageOf(error) });
+        }
+      };
+      note("ended");
       outbox.update({ commandId, status: "succeeded", result: { action, agentId } });
       await outbox.flush();
+      // Otherwise the next run answers.
+      if (outbox.empty) note("told");
     }
   };
-  await withDeadline(clock, GOODBYE_MS, goodbye().catch(() => {}));
-  await bus.close();
+  const { cause } = outcome;
+  const hard = cause.kind === "signal" || (cause.kind === "command" && cause.action === "agent.kill");
+  await withDeadline(clock, hard ? HARD_GOODBYE_MS : GOODBYE_MS, goodbye().catch(() => {}));
+  await withDeadline(clock, CLOSE_MS, bus.close());
 }

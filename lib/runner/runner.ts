@@ -1,4 +1,5 @@
 import { messageOf } from "../base/errors.ts";
+import { LOCAL_STORE } from "../inbox/core/row.ts";
 import type { CommandPayload } from "../protocol/frames.ts";
 import type { Message } from "../protocol/message.ts";
 import type { HookEvent } from "../providers/contract.ts";
@@ -46,6 +47,8 @@ export class Runner {
   #flushing = false;
   #cancelTick: (() => void) | null = null;
   #tickAt = Infinity;
+  /** Monotonic time of the last step. */
+  #stepped = -Infinity;
   #over = false;
 
   constructor(config: CoreConfig, ports: RunnerPorts) {
@@ -54,8 +57,11 @@ export class Runner {
     for (const what of snapshot.quarantined) ports.log.warn("damaged state was put aside", { what });
     this.#state = initialState(config, snapshot);
     const post = (event: Event) => this.post(event);
-    this.#outbox = new Outbox(ports.bus, ports.log);
-    this.#writer = new JournalWriter(ports, post, (effects) => this.#perform(effects));
+    this.#outbox = new Outbox(
+      ports,
+      (commandId) => this.post({ type: "command.told", commandId }),
+    );
+    this.#writer = new JournalWriter(ports, post);
     this.#provider = new ProviderHost(ports, post);
     this.#relay = new RelayActions(config, ports, post, () => this.#state.rows.size >= config.maxQueue);
   }
@@ -83,7 +89,7 @@ export class Runner {
   onTransport(transport: TransportState): void {
     switch (transport.state) {
       case "registered":
-        this.post({ type: "bus.up" });
+        this.post({ type: "bus.up", storeId: transport.registered.storeId });
         this.#background(this.#outbox.flush());
         return;
       case "waiting":
@@ -147,6 +153,7 @@ export class Runner {
         for (const event of batch) {
           const { clock, random } = this.#ports;
           const now = { mono: clock.mono(), wall: clock.wall(), random: random() };
+          this.#stepped = now.mono;
           for (const effect of step(this.#state, event, now).effects) effects.push(effect);
         }
         this.#perform(this.#writer.commit(effects));
@@ -165,7 +172,7 @@ export class Runner {
   }
 
   #armTick(): void {
-    const due = this.#over ? Infinity : nextDue(this.#state);
+    const due = this.#over ? Infinity : nextDue(this.#state, this.#stepped);
     if (due === this.#tickAt) return;
     this.#cancelTick?.();
     this.#cancelTick = null;
@@ -181,7 +188,7 @@ export class Runner {
   /** Performs effects whose writes are on disk. */
   #perform(effects: Effect[]): void {
     const reports = effects.flatMap((effect) =>
-      effect.type === "report" && !effect.local ? [effect.report] : []
+      effect.type === "report" && effect.storeId !== LOCAL_STORE ? [effect] : []
     );
     if (reports.length > 0) this.#outbox.report(reports);
     this.#relay.acknowledge(effects);
@@ -197,7 +204,7 @@ export class Runner {
       case "ack":
         return;
       case "report":
-        return this.#ports.stage(effect.report, effect.local);
+        return this.#ports.stage(effect.report, effect.storeId === LOCAL_STORE);
       case "turn":
         return this.#ports.turn(effect.turn);
       case "spawn":
@@ -216,6 +223,8 @@ export class Runner {
         return this.#background(this.#relay.perform(effect));
       case "publish":
         return bus.setStatus(effect.status);
+      case "begin":
+        return this.post(effect);
       case "command.update":
         return this.#outbox.update(effect.update);
       case "output":
@@ -240,6 +249,7 @@ export class Runner {
     }
     this.#cancelTick?.();
     this.#writer.stop();
+    this.#outbox.stop();
     await this.#provider.dispose();
     await finish(outcome, this.#ports, this.#outbox, this.#relay);
     this.#ended.resolve(outcome);

@@ -208,8 +208,8 @@ function journals(dir: string): { live: Files; closed: Files; truth: Truth } {
     rows: [],
     commands: [{ commandId: "c1", type: "agent.restart", phase: "ended", at: NOW }],
     resume: "conversation",
+    incarnation: 1,
   });
-  journal.nextIncarnation();
   const longest = Math.max(...all.map((life) => life.length));
   for (let i = 0; i < longest; i++) {
     const rows = all.flatMap((life) => life[i] ?? []);

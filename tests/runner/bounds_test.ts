@@ -129,7 +129,7 @@ Deno.test("step() repeats what the receipts of an earlier run's messages may lac
   });
   const world = new CoreWorld({}, { open: [...before.state.rows.values()], incarnation: 1 });
   world.post({ type: "start" });
-  world.post({ type: "bus.up" });
+  world.post({ type: "bus.up", storeId: STORE });
   const told = world.of("report").map(({ report }) => [report.messageId, report.stage, report.evidence]);
   assertEquals(told, [
     [1, "received", "journaled"],
@@ -141,7 +141,7 @@ Deno.test("step() repeats what the receipts of an earlier run's messages may lac
     each.of("report").find(({ report }) => report.stage === "placed")!.report;
   assertEquals(placed(world), placed(before), "the very same line, so that the relay knows it");
   world.post({ type: "bus.down", reason: "network", auth: false });
-  world.post({ type: "bus.up" });
+  world.post({ type: "bus.up", storeId: STORE });
   assertEquals(world.of("report").length, 4, "once");
 });
 

@@ -409,7 +409,7 @@ Deno.test("step() continues after a restart of the runner with what the journal 
     commands: [{ commandId: "c9", type: "agent.restart", phase: "started", at: 0 }],
   });
   world.post({ type: "start" });
-  world.post({ type: "bus.up" });
+  world.post({ type: "bus.up", storeId: STORE });
   assertEquals(world.of("spawn").map((effect) => [effect.incarnation, effect.resume]), [[
     2,
     "conversation-1",

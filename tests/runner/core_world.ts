@@ -61,6 +61,7 @@ export class CoreWorld {
   readonly effects: Effect[] = [];
   mono = 1_000;
   random = 0.5;
+  #stepped = -Infinity;
 
   constructor(change: Partial<CoreConfig> = {}, snapshot: Partial<JournalSnapshot> = {}) {
     this.state = initialState({ ...CONFIG, ...change }, { ...EMPTY, ...snapshot });
@@ -68,9 +69,12 @@ export class CoreWorld {
 
   /** Steps one event and returns the effects of that step alone. */
   post(event: Event): Effect[] {
+    this.#stepped = this.mono;
     const now = { mono: this.mono, wall: 1_700_000_000_000 + this.mono, random: this.random };
     const { effects } = step(this.state, event, now);
     this.effects.push(...effects);
+    // The disk of this world takes everything.
+    for (const effect of [...effects]) if (effect.type === "begin") effects.push(...this.post(effect));
     return effects;
   }
 
@@ -81,7 +85,7 @@ export class CoreWorld {
   /** Brings the runner to: bus up, provider ready and idle. */
   up(): this {
     this.post({ type: "start" });
-    this.post({ type: "bus.up" });
+    this.post({ type: "bus.up", storeId: STORE });
     this.post({ type: "spawned", incarnation: this.state.incarnation });
     this.provider({ type: "ready", resume: "conversation-1" });
     this.effects.length = 0;
@@ -90,7 +94,7 @@ export class CoreWorld {
 
   /** Moves the time to the next due tick (at most `maxMs` ahead) and ticks; false when nothing is due. */
   tick(maxMs = 3_600_000): boolean {
-    const due = nextDue(this.state);
+    const due = nextDue(this.state, this.#stepped);
     if (due > this.mono + maxMs) return false;
     this.mono = Math.max(this.mono, due);
     this.post({ type: "tick" });

@@ -3,7 +3,7 @@ import { LOCAL_STORE } from "../../lib/inbox/core/row.ts";
 import type { Message } from "../../lib/protocol/message.ts";
 import { type Goal, reportOf, SERVE } from "../../lib/runner/core/goal.ts";
 import type { CoreConfig, Effect, ExitOutcome } from "../../lib/runner/core/types.ts";
-import { CONFIG, CoreWorld, message } from "./core_world.ts";
+import { CONFIG, CoreWorld, message, STORE } from "./core_world.ts";
 
 const prompt: Message = {
   id: 7,
@@ -247,7 +247,7 @@ Deno.test("with a connect timeout no work begins before the relay was reached, a
     message: "the relay was not reached within 3s",
   });
   const up = start();
-  up.post({ type: "bus.up" });
+  up.post({ type: "bus.up", storeId: STORE });
   assertEquals(up.of("deliver").length, 1);
   up.after(10_000);
   assertEquals(outcomeOf(up), null);

@@ -2,27 +2,30 @@ import { assertEquals } from "@std/assert";
 import { noLog } from "../../lib/base/log.ts";
 import type { CommandUpdatePayload } from "../../lib/protocol/frames.ts";
 import type { StageReport } from "../../lib/protocol/message.ts";
-import { Outbox } from "../../lib/runner/outbox.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { Outbox, type StoreReport } from "../../lib/runner/outbox.ts";
 import type { CallResult, RelayBus } from "../../lib/sdk/contract.ts";
 
 /** A bus that only takes reports and updates; the rest is never called by an outbox. */
 function fakeBus() {
   const sent: string[] = [];
-  const state = { up: true };
+  const state = { up: true, answers: true, storeId: "s" };
   const answer = (): Promise<CallResult<null>> =>
     Promise.resolve(
-      state.up ? { ok: true, value: null } : { ok: false, kind: "unavailable", message: "down" },
+      state.up && state.answers
+        ? { ok: true, value: null }
+        : { ok: false, kind: "unavailable", message: "down" },
     );
   const bus = {
     get transportState() {
-      return { state: state.up ? "registered" : "connecting" };
+      return { state: state.up ? "registered" : "connecting", registered: { storeId: state.storeId } };
     },
     updateCommand(update: CommandUpdatePayload) {
-      if (state.up) sent.push(update.status);
+      if (state.up && state.answers) sent.push(update.status);
       return answer();
     },
     reportStages(reports: StageReport[]) {
-      if (state.up) { for (const report of reports) sent.push(report.stage); }
+      if (state.up && state.answers) { for (const report of reports) sent.push(report.stage); }
       return answer();
     },
   } as unknown as RelayBus;
@@ -30,11 +33,14 @@ function fakeBus() {
 }
 
 const update = (status: CommandUpdatePayload["status"]): CommandUpdatePayload => ({ commandId: "c", status });
-const report = (stage: StageReport["stage"]): StageReport => ({ messageId: 1, agentId: "a", stage, at: 0 });
+const report = (stage: StageReport["stage"], storeId = "s"): StoreReport => ({
+  storeId,
+  report: { messageId: 1, agentId: "a", stage, at: 0 },
+});
 
 Deno.test("an outbox sends what is queued in the very step in which it found itself empty", async () => {
   const { bus, sent } = fakeBus();
-  const outbox = new Outbox(bus, noLog);
+  const outbox = new Outbox({ bus, log: noLog, clock: new FakeClock() });
   outbox.flush();
   outbox.update(update("succeeded"));
   await outbox.flush();
@@ -52,7 +58,7 @@ Deno.test("an outbox sends what is queued in the very step in which it found its
 
 Deno.test("an outbox keeps what it could not send, in order, until the bus is up again", async () => {
   const { bus, sent, state } = fakeBus();
-  const outbox = new Outbox(bus, noLog);
+  const outbox = new Outbox({ bus, log: noLog, clock: new FakeClock() });
   state.up = false;
   outbox.update(update("accepted"));
   outbox.report([report("received"), report("seen")]);
@@ -62,4 +68,35 @@ Deno.test("an outbox keeps what it could not send, in order, until the bus is up
   state.up = true;
   await outbox.flush();
   assertEquals(sent, ["accepted", "running", "received", "seen"]);
+});
+
+Deno.test("an outbox drops reports of a store that the relay does not serve any more", async () => {
+  const { bus, sent, state } = fakeBus();
+  state.up = false;
+  const outbox = new Outbox({ bus, log: noLog, clock: new FakeClock() });
+  outbox.report([report("received", "gone"), report("seen")]);
+  await outbox.flush();
+  state.up = true;
+  await outbox.flush();
+  assertEquals(sent, ["seen"]);
+});
+
+Deno.test("an outbox tries again when a call went unanswered and the link stands", async () => {
+  const { bus, sent, state } = fakeBus();
+  const clock = new FakeClock();
+  const told: string[] = [];
+  const outbox = new Outbox({ bus, log: noLog, clock }, (commandId) => told.push(commandId));
+  state.answers = false;
+  outbox.update(update("succeeded"));
+  await outbox.flush();
+  assertEquals([sent, told, clock.pending], [[], [], 1]);
+  state.answers = true;
+  await clock.advance(2_000);
+  await outbox.flush();
+  assertEquals([sent, told, clock.pending], [["succeeded"], ["c"], 0]);
+  state.answers = false;
+  outbox.update(update("succeeded"));
+  await outbox.flush();
+  outbox.stop();
+  assertEquals(clock.pending, 0);
 });

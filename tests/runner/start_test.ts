@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { CoreWorld } from "./core_world.ts";
+import { CoreWorld, STORE } from "./core_world.ts";
 
 Deno.test("step() does not start a provider again that ended with a usage error before it was ever ready", () => {
   for (const code of [2, 126, 127]) {
@@ -24,7 +24,7 @@ Deno.test("step() does not start a provider again that ended with a usage error 
 Deno.test("step() names a dialog that keeps the agent from starting, and forgets it when the agent is ready", () => {
   const world = new CoreWorld({ headless: false });
   world.post({ type: "start" });
-  world.post({ type: "bus.up" });
+  world.post({ type: "bus.up", storeId: STORE });
   world.post({ type: "spawned", incarnation: 1 });
   world.provider({ type: "fault", reason: "blocked: trust dialog" });
   assertEquals([world.status()?.ready, world.status()?.meta?.reason], [false, "blocked: trust dialog"]);
@@ -69,7 +69,7 @@ Deno.test("step() takes Ctrl-C for itself only while there is no agent to get it
 Deno.test("step() says on the bus which way deliveries take, as long as there is one", () => {
   const world = new CoreWorld({ headless: false });
   world.post({ type: "start" });
-  world.post({ type: "bus.up" });
+  world.post({ type: "bus.up", storeId: STORE });
   world.post({ type: "spawned", incarnation: 1 });
   assertEquals(world.status()?.meta?.delivery, undefined);
   world.provider({ type: "ready", resume: "s", channel: "plugin monitor" });

@@ -79,3 +79,19 @@ export function finished(row: JournalRow): boolean {
       return false;
   }
 }
+
+/**
+ * True when the journal keeps the row's text: while it may be delivered, and for a dead letter, for a person who looks
+ * into the file when the relay is gone for good.
+ */
+export function keepsText(row: JournalRow): boolean {
+  return !finished(row) || row.state.state === "dead";
+}
+
+/**
+ * True when the row's key is remembered as known: the message has ended here for good. One that another agent took
+ * comes again when that agent fails.
+ */
+export function remembered(row: JournalRow): boolean {
+  return finished(row) && row.state.state !== "skipped";
+}

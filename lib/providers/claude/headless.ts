@@ -69,8 +69,7 @@ export class HeadlessClaude implements ProviderSession {
     this.#ports = ports;
     this.#sessionId = conversation.sessionId;
     const { sessionId } = conversation;
-    const resumed = conversation.kind === "resume" ? sessionId : null;
-    this.#stream = new ClaudeStream((event) => ports.emit(event), resumed);
+    this.#stream = new ClaudeStream((event) => ports.emit(event), sessionId);
     this.#writer = child.stdin!.getWriter();
     const output = this.#readOutput(child.stdout!);
     const errors = this.#readErrors(child.stderr!);
@@ -84,7 +83,8 @@ export class HeadlessClaude implements ProviderSession {
     });
     // Nothing is printed before the first message; the answer to `initialize` says that it listens.
     this.#control({ subtype: "initialize" }).then((answered) => {
-      if (answered) ports.emit({ type: "ready", resume: resumed });
+      // Told before the first delivery, so that it is on disk by then: whoever takes over looks in its transcript.
+      if (answered) ports.emit({ type: "ready", resume: sessionId });
     });
   }
 

@@ -1,14 +1,18 @@
 import { goalDue } from "./goal.ts";
+import { lapsesAt } from "./pump.ts";
 import type { State } from "./types.ts";
 
 /**
  * Returns the monotonic time at which a `tick` is due, Infinity when only an event can change anything. The
  * shell keeps one timer for it.
+ *
+ * `stepped` is the time of the last step. What was due by then and was not acted on waits for something else
+ * than time; ticking for it would only spin.
  */
-export function nextDue(state: State): number {
+export function nextDue(state: State, stepped: number): number {
   let due = Infinity;
   const consider = (at: number) => {
-    if (at < due) due = at;
+    if (at > stepped && at < due) due = at;
   };
   if (state.phase.phase === "ended") return due;
   consider(goalDue(state));
@@ -25,6 +29,7 @@ export function nextDue(state: State): number {
       }
     }
   }
+  for (const lease of state.leases.values()) consider(lapsesAt(lease));
   if (state.bus === "up") {
     for (const lease of state.leases.values()) {
       if (!lease.renewing) consider(Math.max(lease.sentAt + lease.leaseMs / 3, state.claimNotBefore));

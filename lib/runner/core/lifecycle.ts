@@ -28,18 +28,30 @@ export function command(state: State, effects: Effect[], now: Now, payload: Comm
     return void refuse("another lifecycle command came less than 5 s ago");
   }
   if (!hard && state.phase.phase !== "running") return void refuse("the agent is stopping already");
+  if (type === "agent.restart" && state.restarting !== null) {
+    return void refuse("another restart is under way");
+  }
   state.lastLifecycleAt = now.mono;
   remember(state, effects, now, commandId, type);
+  // An end must come about whatever the disk does. A restart waits until its id is on disk: a run that comes after
+  // could not know that it has happened.
+  if (type === "agent.restart") effects.push({ type: "begin", commandId });
+  else begin(state, effects, now, commandId);
+}
+
+/** Begins what a command asks for. */
+export function begin(state: State, effects: Effect[], now: Now, commandId: string): void {
+  const type = state.commands.get(commandId)?.type;
+  if (type === undefined) return;
   effects.push({ type: "command.update", update: { commandId, status: "accepted" } });
   effects.push({ type: "command.update", update: { commandId, status: "running" } });
   effects.push({ type: "log", level: "info", message: "lifecycle command", fields: { type, commandId } });
   const outcome: ExitOutcome = { cause: { kind: "command", commandId, action: type }, deregister: true };
-  if (hard) stopHard(state, effects, outcome);
-  else {drain(state, effects, now, {
-      then: type === "agent.shutdown" ? "exit" : "respawn",
-      outcome,
-      commandId,
-    });}
+  if (type === "agent.kill") stopHard(state, effects, outcome);
+  else if (type === "agent.shutdown") drain(state, effects, now, { then: "exit", outcome, commandId });
+  else if (state.phase.phase === "running") {
+    drain(state, effects, now, { then: "respawn", outcome, commandId });
+  }
 }
 
 function remember(state: State, effects: Effect[], now: Now, commandId: string, type: string): void {
@@ -50,6 +62,32 @@ function remember(state: State, effects: Effect[], now: Now, commandId: string, 
     if (oldest !== undefined) state.commands.delete(oldest);
   }
   effects.push({ type: "persist.command", row });
+}
+
+/**
+ * Answers the commands of earlier runs whose answer the relay may not have. None is run again: a restart that was under
+ * way when its run died has an unknown effect; an end has come about in any case.
+ */
+export function answerEarlier(state: State, effects: Effect[]): void {
+  for (const { commandId, type, phase } of state.commands.values()) {
+    if (phase === "told") continue;
+    const known = phase === "ended" || type !== "agent.restart";
+    effects.push({
+      type: "command.update",
+      update: known
+        ? { commandId, status: "succeeded", result: { action: type, agentId: state.config.agentId } }
+        : { commandId, status: "failed", error: "the runner ended while the command ran" },
+    });
+  }
+}
+
+/** The relay has the answer to a command: nothing is owed any more. */
+export function told(state: State, effects: Effect[], now: Now, commandId: string): void {
+  const row = state.commands.get(commandId);
+  if (row === undefined || row.phase === "told") return;
+  const ended = { ...row, phase: "told" as const, at: now.wall };
+  state.commands.set(commandId, ended);
+  effects.push({ type: "persist.command", row: ended });
 }
 
 /** A signal: the first one drains, any second one ends everything within 2 s. */
@@ -147,6 +185,8 @@ export function advanceEnd(state: State, effects: Effect[], now: Now): void {
     state.restarting = state.phase.commandId ?? null;
     state.phase = { phase: "running" };
     state.provider = { state: "none" };
+    // Mail that came during the restart was left at the relay.
+    state.intake = "behind";
     return;
   }
   const { outcome } = state.phase;

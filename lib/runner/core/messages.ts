@@ -4,7 +4,7 @@ import type { SideStage, Stage } from "../../protocol/message.ts";
 import type { FailureClass, ProbeResult } from "../../providers/contract.ts";
 import { moved } from "./goal.ts";
 import { KNOWN_LIMIT } from "./state.ts";
-import type { Effect, Now, State } from "./types.ts";
+import type { Effect, Fault, Now, State } from "./types.ts";
 import { enqueue } from "./waiting.ts";
 
 /** First back-off after a failed turn; doubles up to {@linkcode RETRY_CAP_MS} (R-6). */
@@ -102,7 +102,7 @@ export function report(
 ): void {
   effects.push({
     type: "report",
-    local: row.storeId === LOCAL_STORE,
+    storeId: row.storeId,
     report: {
       messageId: row.messageId,
       agentId: state.config.agentId,
@@ -116,6 +116,39 @@ export function report(
   });
 }
 
+/** The relay serves this store; leases of another one mean nothing any more. */
+export function storeIs(state: State, effects: Effect[], now: Now, storeId: string): void {
+  if (state.storeId === storeId) return;
+  state.storeId = storeId;
+  for (const key of [...state.leases.keys(), ...state.claiming]) {
+    const row = state.rows.get(key);
+    if (row !== undefined && !isForeign(state, row)) continue;
+    state.leases.delete(key);
+    state.claiming.delete(key);
+    if (row?.state.state === "claimed") requeue(state, effects, now, row);
+  }
+}
+
+/**
+ * True when the message is of a store that the relay does not serve (any more): its id must never be named to this
+ * relay, which has another message under it.
+ */
+export function isForeign(state: State, row: JournalRow): boolean {
+  return row.storeId !== LOCAL_STORE && state.storeId !== null && row.storeId !== state.storeId;
+}
+
+/**
+ * Closes what is owed to a store that is gone: nobody waits for the ack or the answer. When that store comes back and
+ * offers the message again, it is acked then.
+ */
+export function forgetOwed(state: State, effects: Effect[], now: Now, row: JournalRow): void {
+  for (const [name, agenda] of [["ack", state.acks], ["reply", state.replies]] as const) {
+    agenda.delete(row.key);
+    state.tries.delete(`${name} ${row.key}`);
+  }
+  move(state, effects, now, row, row.state, { acked: true, reply: null });
+}
+
 /** The relay granted or prolonged a lease. */
 export function claimWon(
   state: State,
@@ -127,7 +160,12 @@ export function claimWon(
 ): void {
   state.claiming.delete(key);
   const row = state.rows.get(key);
-  if (!row) return;
+  if (!row || isForeign(state, row)) return;
+  if (state.phase.phase !== "running" && row.state.state === "received") {
+    // Asked for before the end began: another agent need not wait for the lease to lapse.
+    effects.push({ type: "release", messageId: row.messageId });
+    return;
+  }
   const had = state.leases.has(key);
   state.leases.set(key, { sentAt, leaseMs, renewing: false });
   if (row.state.state === "received") {
@@ -232,6 +270,11 @@ export function failedTurn(
     return;
   }
   const change = { attempt: row.attempt + 1, redelivery: row.redelivery + 1 };
+  if (failure === "cancelled" && !direct && !state.leases.has(row.key)) {
+    // Stopped because its lease ran out, which says nothing about the message.
+    requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
+    return;
+  }
   if (failure === "limit") {
     // The budget is the run's, not the message's: another run may do it.
     requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
@@ -240,7 +283,7 @@ export function failedTurn(
   if (failure === "provider") {
     const held = move(state, effects, now, row, { state: "held", reason }, change);
     report(state, effects, now, held, "held", reason);
-    holdQueue(state, now, reason);
+    holdQueue(state, now, reason, "turn");
     return;
   }
   const failures = row.failures + 1;
@@ -267,7 +310,7 @@ export function bury(state: State, effects: Effect[], now: Now, row: JournalRow,
   const dead = move(state, effects, now, row, { state: "dead", reason }, { failures: row.failures });
   report(state, effects, now, dead, "dead", reason);
   // Another agent may manage what this one could not; the relay offers it again.
-  if (claimed) effects.push({ type: "release", messageId: row.messageId });
+  if (claimed && !isForeign(state, row)) effects.push({ type: "release", messageId: row.messageId });
   effects.push({
     type: "log",
     level: "warn",
@@ -276,10 +319,18 @@ export function bury(state: State, effects: Effect[], now: Now, row: JournalRow,
   });
 }
 
-/** Stops deliveries until the provider is mended; tries again after 60 s, doubling to 10 min. */
-export function holdQueue(state: State, now: Now, reason: string): void {
-  const tries = state.fault === null ? 0 : state.fault.tries + 1;
-  state.fault = { reason, tries, retryAt: now.mono + Math.min(600_000, 60_000 * 2 ** tries) };
+/**
+ * Stops deliveries until the provider is mended; tries again after 60 s, doubling to 10 min. Failures of what was in
+ * flight together are one finding: only a failed trial makes the wait longer.
+ */
+export function holdQueue(state: State, now: Now, reason: string, shownBy: Fault["shownBy"]): void {
+  const { fault } = state;
+  if (fault !== null && fault.retryAt !== Infinity) {
+    state.fault = { ...fault, reason };
+    return;
+  }
+  const tries = fault === null ? 0 : fault.tries + 1;
+  state.fault = { reason, shownBy, tries, retryAt: now.mono + Math.min(600_000, 60_000 * 2 ** tries) };
 }
 
 /** The provider's own record was asked for deliveries whose fate was unclear. */

@@ -169,7 +169,7 @@ export function providerEvent(
       return;
     case "fault":
       if (event.reason === null) state.fault = null;
-      else if (state.fault?.reason !== event.reason) holdQueue(state, now, event.reason);
+      else if (state.fault?.reason !== event.reason) holdQueue(state, now, event.reason, "provider");
       return;
     case "output":
       effects.push({ type: "output", text: event.text });

@@ -1,10 +1,10 @@
 import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
-import { LOCAL_STORE } from "../../inbox/core/row.ts";
+import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
 import { goalEnd, mayDeliver } from "./goal.ts";
 import { resync } from "./intake.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
-import { move, requeue } from "./messages.ts";
+import { forgetOwed, isForeign, move, report, requeue } from "./messages.ts";
 import { releaseHeld, spawn } from "./provider.ts";
 import { statusOf } from "./status.ts";
 import type { Effect, Lease, Now, State } from "./types.ts";
@@ -37,12 +37,23 @@ function supervise(state: State, effects: Effect[], now: Now): void {
   else if (state.provider.state === "waiting" && now.mono >= state.provider.until) spawn(state, effects);
 }
 
+/** How long before its end a lease counts as lapsed: an interrupt takes time. */
+const LAPSE_MARGIN_MS = 2_000;
+
+/** Monotonic time at which a lease may not be relied on any more. */
+export function lapsesAt(lease: Lease): number {
+  return lease.sentAt + lease.leaseMs - Math.min(LAPSE_MARGIN_MS, lease.leaseMs / 5);
+}
+
 /** The part of a lease that must be left before a delivery may start. */
 function usable(lease: Lease, now: Now): boolean {
   return lease.sentAt + lease.leaseMs - now.mono >= Math.max(5_000, lease.leaseMs * 0.2);
 }
 
 function renewLeases(state: State, effects: Effect[], now: Now): void {
+  for (const [key, lease] of state.leases) {
+    if (now.mono >= lapsesAt(lease)) lapse(state, effects, now, key);
+  }
   if (state.bus !== "up") return;
   for (const [key, lease] of state.leases) {
     if (lease.renewing || now.mono < lease.sentAt + lease.leaseMs / 3 || now.mono < state.claimNotBefore) {
@@ -58,6 +69,20 @@ function renewLeases(state: State, effects: Effect[], now: Now): void {
   }
 }
 
+/**
+ * A lease ran out without being renewed: from now on another agent may have the work, so it is stopped here before it
+ * can be done twice. It is claimed anew when the relay can be asked.
+ */
+function lapse(state: State, effects: Effect[], now: Now, key: string): void {
+  state.leases.delete(key);
+  const row = state.rows.get(key);
+  if (row === undefined) return;
+  if (row.state.state === "claimed") requeue(state, effects, now, row);
+  if (!inFlight(row.state)) return;
+  report(state, effects, now, row, "retry", "the lease ran out, the work is stopped");
+  if (state.provider.state === "ready") effects.push({ type: "interrupt" });
+}
+
 function retryDue(state: State, effects: Effect[], now: Now): void {
   for (const key of state.retries.take(now.mono)) {
     state.retries.delete(key);
@@ -65,6 +90,10 @@ function retryDue(state: State, effects: Effect[], now: Now): void {
     if (row) requeue(state, effects, now, row);
   }
   if (state.fault === null || now.mono >= state.fault.retryAt) releaseHeld(state, effects, now);
+  // With nothing to try it on, a fault would last for ever, and who is not ready gets nothing to try it on.
+  if (state.fault?.shownBy === "turn" && now.mono >= state.fault.retryAt && state.rows.size === 0) {
+    state.fault = null;
+  }
 }
 
 function probeSuspects(state: State, effects: Effect[], now: Now): void {
@@ -73,7 +102,8 @@ function probeSuspects(state: State, effects: Effect[], now: Now): void {
   if (provider.activity === "idle") {
     for (const [key, progress] of state.progress) {
       const since = Math.max(progress, provider.since);
-      if (now.mono - since >= state.config.stallMs && !state.suspects.has(key)) {
+      // The same sum as in nextDue: a difference would round otherwise, and the tick would come for nothing.
+      if (now.mono >= since + state.config.stallMs && !state.suspects.has(key)) {
         state.suspects.set(key, now.mono);
       }
     }
@@ -133,7 +163,12 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
   if (holdsClaim || state.flight.size > 0 || provider.activity !== "idle") return;
   if (state.bus !== "up" || now.mono < state.claimNotBefore) return;
   if (first(state, state.mail) !== undefined) return;
-  const claimable = first(state, state.work);
+  let claimable = first(state, state.work);
+  while (claimable !== undefined && isForeign(state, claimable)) {
+    // It cannot be claimed any more; the store that has it offers it again if it comes back.
+    move(state, effects, now, claimable, { state: "skipped", reason: "the relay has a new store" });
+    claimable = first(state, state.work);
+  }
   if (claimable === undefined) return;
   state.claiming.add(claimable.key);
   effects.push({ type: "claim", key: claimable.key, messageId: claimable.messageId });
@@ -167,11 +202,19 @@ function sendDue(state: State, effects: Effect[], now: Now): void {
   for (const key of state.acks.take(now.mono)) {
     const row = state.rows.get(key);
     if (!row || row.storeId === LOCAL_STORE) continue;
+    if (isForeign(state, row)) {
+      forgetOwed(state, effects, now, row);
+      continue;
+    }
     effects.push({ type: "ack", key, messageId: row.messageId });
   }
   for (const key of state.replies.take(now.mono)) {
     const row = state.rows.get(key);
     if (!row || row.reply === null || row.message === null || !("deliveryId" in row.state)) continue;
+    if (isForeign(state, row)) {
+      forgetOwed(state, effects, now, row);
+      continue;
+    }
     const { deliveryId } = row.state;
     effects.push({ type: "reply", key, message: row.message, deliveryId, text: row.reply });
   }
@@ -182,14 +225,16 @@ function sendDue(state: State, effects: Effect[], now: Now): void {
   }
   if (
     state.intake === "behind" && state.resync === "idle" && now.mono >= state.resyncNotBefore &&
-    state.rows.size <= state.config.maxQueue / 2
+    state.rows.size <= state.config.maxQueue / 2 && state.phase.phase === "running"
   ) {
     resync(state, effects, state.leftFrom - 1);
   }
   // Work of an earlier run that may still be under way needs its lease back.
   for (const key of state.flight) {
     const row = state.rows.get(key);
-    if (!row?.message?.claimable || state.leases.has(key) || state.claiming.has(key)) continue;
+    if (
+      !row?.message?.claimable || isForeign(state, row) || state.leases.has(key) || state.claiming.has(key)
+    ) continue;
     if (now.mono < state.claimNotBefore) continue;
     state.claiming.add(key);
     effects.push({ type: "claim", key, messageId: row.messageId });

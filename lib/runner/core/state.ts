@@ -25,6 +25,8 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     incarnation: snapshot.incarnation,
     resume: beginsAnew(config.goal, snapshot.open) ? null : snapshot.resume,
     bus: "down",
+    storeId: null,
+    clockOffset: null,
     fault: null,
     storage: { ok: true },
     exits: [],

@@ -7,6 +7,9 @@ import * as provider from "./provider.ts";
 import { pump } from "./pump.ts";
 import type { Effect, Event, Now, State } from "./types.ts";
 
+/** The wall clock's lead over the monotonic one within a step that tells of a sleep rather than of drift. */
+const SLEEP_MS = 500;
+
 /**
  * Takes one event and returns what has to be done about it. Deterministic: state, event and `now` decide
  * everything. The state is updated in place and belongs to the caller; effects are in the order in which they
@@ -15,10 +18,27 @@ import type { Effect, Event, Now, State } from "./types.ts";
 export function step(state: State, event: Event, now: Now): { state: State; effects: Effect[] } {
   const effects: Effect[] = [];
   if (state.phase.phase !== "ended") {
+    noticeSleep(state, now);
     apply(state, effects, event, now);
     pump(state, effects, now);
   }
   return { state, effects };
+}
+
+/**
+ * Monotonic time stands still while the machine sleeps, and a lease does not: leases are older by what the wall clock
+ * went ahead. A wall clock that was only set ahead makes them renewed early, which costs nothing.
+ */
+function noticeSleep(state: State, now: Now): void {
+  const offset = now.wall - now.mono;
+  const aheadMs = state.clockOffset === null ? 0 : offset - state.clockOffset;
+  state.clockOffset = offset;
+  if (Math.abs(aheadMs) < SLEEP_MS) return;
+  for (const lease of state.leases.values()) {
+    if (aheadMs > 0) lease.sentAt -= aheadMs;
+    // Set back, the wall clock may hide a sleep: the lease is good for nothing new until it is renewed.
+    else lease.sentAt = Math.min(lease.sentAt, now.mono - 0.85 * lease.leaseMs);
+  }
 }
 
 function apply(state: State, effects: Effect[], event: Event, now: Now): void {
@@ -31,25 +51,11 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
           reason: "the run it belonged to is over",
         });
       }
-      // A command that was under way when the last run died has an unknown effect: it is not run again.
-      for (const row of state.commands.values()) {
-        if (row.phase !== "started") continue;
-        const ended = { ...row, phase: "ended" as const, at: now.wall };
-        state.commands.set(row.commandId, ended);
-        effects.push({ type: "persist.command", row: ended });
-        effects.push({
-          type: "command.update",
-          update: {
-            commandId: row.commandId,
-            status: "failed",
-            error: "the runner ended while the command ran",
-          },
-        });
-      }
-      return;
+      return lifecycle.answerEarlier(state, effects);
     case "bus.up":
       state.bus = "up";
       state.run.relay = "reached";
+      messages.storeIs(state, effects, now, event.storeId);
       for (const agenda of [state.acks, state.replies, state.fetches]) agenda.hasten(now.mono);
       intake.tellRecovered(state, effects, now);
       intake.resync(state, effects, 0);
@@ -90,6 +96,11 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       if (row?.state.state === "delivering") state.suspects.set(row.key, now.mono + state.config.settleMs);
       return;
     }
+    case "hand.refused": {
+      const row = messages.rowOf(state, event.deliveryId);
+      if (row?.state.state === "delivering") messages.requeue(state, effects, now, row);
+      return;
+    }
     case "acked":
       return messages.acked(state, effects, now, event.keys);
     case "ack.failed":
@@ -113,6 +124,10 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       return;
     case "command":
       return lifecycle.command(state, effects, now, event.command);
+    case "begin":
+      return lifecycle.begin(state, effects, now, event.commandId);
+    case "command.told":
+      return lifecycle.told(state, effects, now, event.commandId);
     case "signal":
       return lifecycle.signal(state, effects, now, event.signal);
     case "storage":

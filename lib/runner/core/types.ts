@@ -48,7 +48,7 @@ export interface Now {
 /** Everything that can happen to a runner. */
 export type Event =
   | { type: "start" }
-  | { type: "bus.up" }
+  | { type: "bus.up"; storeId: string }
   | { type: "bus.down"; reason: string; auth: boolean }
   /** `paged`: it came in a page of unread mail that was asked for, not as a push. */
   | { type: "offered"; message: Message; paged?: boolean }
@@ -73,6 +73,8 @@ export type Event =
   | { type: "claim.failed"; key: string; reason: string }
   | { type: "handed"; key: string; deliveryId: string }
   | { type: "hand.failed"; key: string; deliveryId: string; reason: string }
+  /** Not a byte was handed over: the journal could not be written. */
+  | { type: "hand.refused"; key: string; deliveryId: string }
   | { type: "acked"; keys: string[] }
   | { type: "ack.failed"; keys: string[]; reason: string }
   | { type: "replied"; key: string }
@@ -83,6 +85,10 @@ export type Event =
   | { type: "exited"; incarnation: number; status: ExitStatus }
   | { type: "probed"; incarnation: number; results: Map<string, ProbeResult> }
   | { type: "command"; command: CommandPayload }
+  /** A command is on disk. */
+  | { type: "begin"; commandId: string }
+  /** The relay has the answer to a command. */
+  | { type: "command.told"; commandId: string }
   | { type: "signal"; signal: string }
   | { type: "storage"; ok: boolean; reason: string }
   | { type: "tick" };
@@ -104,8 +110,8 @@ export type Effect =
     message: Message;
   }
   | { type: "ack"; key: string; messageId: number }
-  /** `local`: of the run's own prompt, which no relay knows. */
-  | { type: "report"; report: StageReport; local: boolean }
+  /** `storeId`: the store that the message id belongs to; the local one for the run's own prompt. */
+  | { type: "report"; report: StageReport; storeId: string }
   /** A turn ended: for whoever follows the run. */
   | { type: "turn"; turn: TurnResult }
   | { type: "reply"; key: string; message: Message; deliveryId: string; text: string }
@@ -121,6 +127,8 @@ export type Effect =
   | { type: "interrupt" }
   | { type: "stop-provider"; graceful: boolean; timeoutMs: number }
   | { type: "command.update"; update: CommandUpdatePayload }
+  /** The command is on disk and may begin: comes back as an event. */
+  | { type: "begin"; commandId: string }
   | { type: "output"; text: string }
   | {
     type: "log";
@@ -150,6 +158,16 @@ export interface ExitOutcome {
     | { kind: "provider"; status: ExitStatus };
   /** Remove the agent from the relay (shutdown, kill); otherwise its mail waits for the next run. */
   deregister: boolean;
+}
+
+/** Something wrong with the provider that a person must mend; deliveries stop but for one trial now and then. */
+export interface Fault {
+  reason: string;
+  /** A failed turn showed it, or the provider said it itself. */
+  shownBy: "turn" | "provider";
+  /** When the next trial is due (monotonic); Infinity while one is under way. */
+  retryAt: number;
+  tries: number;
 }
 
 /** The provider's process as the core knows it. */
@@ -198,8 +216,12 @@ export interface State {
   incarnation: number;
   resume: string | null;
   bus: "down" | "up" | "auth";
+  /** The store that the relay served last; null until it was reached. Message ids mean nothing in another one. */
+  storeId: string | null;
+  /** Wall clock minus monotonic clock at the last step: it grows when the machine slept. Null before the first. */
+  clockOffset: number | null;
   /** What a person must mend at the provider, with the time of the next try. */
-  fault: { reason: string; retryAt: number; tries: number } | null;
+  fault: Fault | null;
   storage: { ok: true } | { ok: false; reason: string };
   /** Monotonic times of unexpected exits within the breaker's window. */
   exits: number[];
