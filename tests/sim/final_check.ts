@@ -47,7 +47,10 @@ function checkPresent(world: World, each: Case): void {
 
 /** A message of a store that is no more: what the runner had received it still owes to the model. */
 function checkForgotten(world: World, each: Case): void {
-  if (!each.journaled || each.message.claimable || each.damaged > 0 || each.ended === "dead") return;
+  if (!each.journaled || each.message.claimable || each.damaged > 0 || each.dropped) return;
+  if (each.ended === "dead") return;
+  // Its text was left at the relay, and went with it.
+  if (world.plan.maxBodyBytes < 1_000 && each.handed === 0) return;
   if (!wasSeen(each)) world.oracle.violated("I2", `${each.key} of the relay's earlier store is lost`);
 }
 
@@ -55,5 +58,7 @@ function checkDead(world: World, each: Case): void {
   world.oracle.tally.dead++;
   world.oracle.sometimes("a message became a dead letter");
   if (each.posting.poison !== "none" || each.damaged > 0 || each.handed >= MAX_FAILURES) return;
+  // Opened again in a store that went away before anybody heard of it.
+  if (each.reopened > 0 && each.message.storeId !== world.relay.storeId) return;
   world.oracle.violated("I2", `${each.key} was given up after ${each.turns.length} turns`);
 }

@@ -329,5 +329,6 @@ export class Oracle {
 
 /** A second delivery is allowed when a death left the fate open and the record could not be read, or history was lost. */
 export function excused(each: Case): boolean {
-  return each.reopened > 0 || each.damaged > 0 || (each.unreadable > 0 && each.deathsInFlight > 0);
+  return each.reopened > 0 || each.damaged > 0 || (each.unreadable > 0 && each.deathsInFlight > 0) ||
+    each.unreadable >= 3;
 }

@@ -27,6 +27,7 @@ export abstract class ProcessModel implements ProviderSession {
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
   alive = true;
+  /** On the machine's monotonic clock. */
   diedAt = Infinity;
   ready = false;
   activity: Activity = "idle";
@@ -168,10 +169,10 @@ export abstract class ProcessModel implements ProviderSession {
   die(status: ExitStatus): void {
     if (!this.alive) return;
     this.alive = false;
-    this.diedAt = this.world.timeline.now;
+    this.diedAt = this.world.machine.mono();
     if (this.agent.live === this) this.agent.live = null;
     for (const turn of this.running.values()) {
-      turn.end = { how: "cut", failure: null, reason: "its process ended", at: this.diedAt };
+      turn.end = { how: "cut", failure: null, reason: "its process ended", at: this.world.timeline.now };
     }
     this.world.oracle.processDied(this);
     this.running.clear();

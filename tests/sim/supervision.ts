@@ -24,6 +24,7 @@ export class Supervision {
   #endedRuns = 0;
   #armed: { host: Host; at: number; ms: number } | null = null;
   #signals = 0;
+  #interrupted = false;
 
   constructor(world: World, oracle: Oracle) {
     this.#world = world;
@@ -36,6 +37,7 @@ export class Supervision {
     this.#asked.clear();
     this.#armed = null;
     this.#signals = 0;
+    this.#interrupted = false;
   }
 
   started(): void {
@@ -44,7 +46,7 @@ export class Supervision {
   }
 
   delivers(process: ProcessModel): void {
-    const late = this.#world.timeline.now - process.diedAt;
+    const late = this.#world.machine.mono() - process.diedAt;
     if (!process.alive && late > 1_000) {
       this.#oracle.violated(
         "I6",
@@ -112,7 +114,11 @@ export class Supervision {
   }
 
   signalled(host: Host, name: string): void {
-    if (name === "SIGINT" && !this.#world.plan.headless) return;
+    if (name === "SIGINT" && !this.#world.plan.headless) {
+      // The agent's in the terminal; without one it ends the run.
+      this.#interrupted = true;
+      return;
+    }
     this.#signals++;
     const second = this.#signals > 1;
     this.#world.machine.later(1, () => {
@@ -161,9 +167,10 @@ export class Supervision {
   #wrongCause(cause: ExitOutcome["cause"]): string | null {
     switch (cause.kind) {
       case "drained":
-        return this.#signals > 0 ? null : "there was no signal";
+        return this.#signals > 0 || this.#interrupted ? null : "there was no signal";
       case "signal":
-        return this.#signals > 1 || this.#wasTold("agent.shutdown") || this.#wasTold("agent.kill")
+        return this.#signals > 1 || this.#interrupted || this.#wasTold("agent.shutdown") ||
+            this.#wasTold("agent.kill")
           ? null
           : "there were not two signals";
       case "command": {

@@ -185,8 +185,6 @@ export function advanceEnd(state: State, effects: Effect[], now: Now): void {
     state.restarting = state.phase.commandId ?? null;
     state.phase = { phase: "running" };
     state.provider = { state: "none" };
-    // Mail that came during the restart was left at the relay.
-    state.intake = "behind";
     return;
   }
   const { outcome } = state.phase;

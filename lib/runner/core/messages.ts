@@ -10,6 +10,8 @@ import { enqueue } from "./waiting.ts";
 /** First back-off after a failed turn; doubles up to {@linkcode RETRY_CAP_MS} (R-6). */
 const RETRY_BASE_MS = 1_000;
 const RETRY_CAP_MS = 60_000;
+/** Times the provider's record is asked before an unreadable one counts as empty. */
+const UNREADABLE_TRIES = 3;
 /** Lost claims whose attempt is remembered. */
 const SKIPPED_LIMIT = 1_000;
 
@@ -31,6 +33,7 @@ export function move(
     state.byDelivery.delete(row.state.deliveryId);
     state.suspects.delete(row.key);
     state.progress.delete(row.key);
+    state.tries.delete(`probe ${row.key}`);
   }
   if (inFlight(next)) {
     state.flight.add(row.key);
@@ -377,6 +380,7 @@ export function probed(state: State, effects: Effect[], now: Now, results: Map<s
         break;
       case "absent":
       case "unknown":
+        if (result.state === "unknown" && askAgain(state, now, row)) break;
         if (row.state.state === "seen") {
           failedTurn(state, effects, now, deliveryId, "cancelled", "the turn was cut off");
         } else {
@@ -386,6 +390,15 @@ export function probed(state: State, effects: Effect[], now: Now, results: Map<s
         break;
     }
   }
+}
+
+/** True while a record that could not be read is worth another look: nothing is concluded from one failure. */
+function askAgain(state: State, now: Now, row: JournalRow): boolean {
+  const tries = (state.tries.get(`probe ${row.key}`) ?? 0) + 1;
+  if (tries >= UNREADABLE_TRIES) return false;
+  state.tries.set(`probe ${row.key}`, tries);
+  state.suspects.set(row.key, now.mono + state.config.settleMs);
+  return true;
 }
 
 /** Puts a message back in line for delivery; claimed when its lease still stands. */

@@ -25,6 +25,7 @@ export function pump(state: State, effects: Effect[], now: Now): void {
     retryDue(state, effects, now);
     probeSuspects(state, effects, now);
     deliverNext(state, effects, now);
+    forgetFault(state, now);
   } else if (state.phase.phase === "draining") {
     renewLeases(state, effects, now);
   }
@@ -90,10 +91,6 @@ function retryDue(state: State, effects: Effect[], now: Now): void {
     if (row) requeue(state, effects, now, row);
   }
   if (state.fault === null || now.mono >= state.fault.retryAt) releaseHeld(state, effects, now);
-  // With nothing to try it on, a fault would last for ever, and who is not ready gets nothing to try it on.
-  if (state.fault?.shownBy === "turn" && now.mono >= state.fault.retryAt && state.rows.size === 0) {
-    state.fault = null;
-  }
 }
 
 function probeSuspects(state: State, effects: Effect[], now: Now): void {
@@ -172,6 +169,12 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
   if (claimable === undefined) return;
   state.claiming.add(claimable.key);
   effects.push({ type: "claim", key: claimable.key, messageId: claimable.messageId });
+}
+
+/** With nothing to try it on, a fault would last for ever, and who is not ready gets nothing to try it on. */
+function forgetFault(state: State, now: Now): void {
+  const { fault } = state;
+  if (fault?.shownBy === "turn" && now.mono >= fault.retryAt && state.rows.size === 0) state.fault = null;
 }
 
 function wantBody(state: State, now: Now, row: JournalRow | undefined): void {
