@@ -33,14 +33,23 @@ export function helpOf(spec: VerbSpec): string {
     `${spec.summary}.`,
     "",
     ...(spec.examples.length > 0 ? [...spec.examples.map((each) => `  ${each}`), ""] : []),
-    "Options:",
-    ...flags.map((flag, i) => {
-      const preset = flag.default === undefined ? "" : ` (default ${flag.default})`;
-      const choices = flag.kind === "choice" ? `: ${flag.choices.join(", ")}` : "";
-      return `  ${left[i]!.padEnd(width)}  ${flag.help}${choices}${preset}`;
-    }),
+    ...sections(flags).flatMap((
+      { heading, rows },
+    ) => [`${heading}:`, ...rows.map((row) => line(row, width))]),
     "",
   ].join("\n");
+}
+
+/** Flags under their headings, in the order in which a heading is first met. */
+function sections(flags: readonly FlagSpec[]): { heading: string; rows: FlagSpec[] }[] {
+  const grouped = Map.groupBy(flags, (flag) => flag.section ?? "Options");
+  return [...grouped].map(([heading, rows]) => ({ heading, rows }));
+}
+
+function line(flag: FlagSpec, width: number): string {
+  const preset = flag.default === undefined ? "" : ` (default ${flag.default})`;
+  const choices = flag.kind === "choice" ? `: ${flag.choices.join(", ")}` : "";
+  return `  ${flagUsage(flag).padEnd(width)}  ${flag.help}${choices}${preset}`;
 }
 
 function usageOf(verb: VerbSpec): string {

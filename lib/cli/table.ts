@@ -34,6 +34,8 @@ export type FlagSpec = FlagKind & {
   help: string;
   /** Left out of the help. */
   hidden?: true;
+  /** Heading it stands under in the help; `Options` when left out. */
+  section?: string;
 };
 
 /** Something that stands beside the flags. */
@@ -140,7 +142,7 @@ const runFlags: readonly FlagSpec[] = [
 ];
 
 /** One job from beginning to end, without a person. */
-const jobFlags: readonly FlagSpec[] = [
+const jobFlags: readonly FlagSpec[] = ([
   { name: "once", kind: "switch", help: "Do the prompt, or one message, and exit (implies --headless)" },
   {
     name: "exit-on-idle",
@@ -193,7 +195,7 @@ const jobFlags: readonly FlagSpec[] = [
     help: "Agent's output",
   },
   { name: "result", kind: "file", value: "FILE", help: "Write the outcome as JSON, whatever the end" },
-];
+] satisfies FlagSpec[]).map((flag) => ({ ...flag, section: "Without a person" }));
 
 const providerText: Readonly<Record<(typeof PROVIDERS)[number], string>> = {
   claude: "Start Claude Code and put it on the bus",

@@ -384,6 +384,17 @@ Deno.test("a job without a prompt does one message of the bus and leaves the oth
   });
 });
 
+Deno.test("a job that serves the relay itself has told the sender everything before both of them go", async () => {
+  await withHome(async (home) => {
+    const job = startJob(home, ["echo", "--once", "--label", "api"]);
+    await home.untilReady("api");
+    const sent = await home.run(["send", "label:api", "hello", "--wait-reply"]);
+    assertEquals([sent.code, sent.out], [0, "echo: hello\n"], sent.err);
+    const { code, result } = await endOfJob(home, job);
+    assertEquals([code, result.messages], [0, { done: 1, failed: 0, dead: 0, open: 0 }]);
+  });
+});
+
 Deno.test("a message in flight when a job is cancelled stays unread, and the next job does it", async () => {
   await withHome(async (home) => {
     const relay = home.start(["relay"]);

@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { endOfJob, filesBelow, runJob, startJob } from "../support/job.ts";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
 import { receiptOf, stagesOf } from "../support/seat.ts";
+import { processesWith } from "../support/runner_process.ts";
 import { until } from "../support/temp.ts";
 
 /** Text that has the mock model call a tool once. */
@@ -191,6 +192,30 @@ for (const provider of ["claude", "codex"] as const) {
       assertEquals(await unread(), false);
       relay.kill("SIGTERM");
       assertEquals(await relay.ended(), 0);
+    });
+  });
+
+  Deno.test(`${provider}: an agent killed in the middle of its turn is started again, and never answers twice`, async () => {
+    await withRealAgent(provider, async (agent) => {
+      const { home, model } = agent;
+      const running = startJob(home, [provider, "--once", "--prompt", "kill-me [[hang]]"]);
+      await model.untilAsked("kill-me");
+      model.decide = (request) =>
+        request.text.includes("kill-me") ? { kind: "say", text: "second life" } : null;
+      const agents = await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`);
+      assert(agents.length > 0);
+      for (const pid of agents) {
+        try {
+          Deno.kill(pid, "SIGKILL");
+        } catch { /* it went with another one */ }
+      }
+      const { code, result, err } = await endOfJob(home, running, 120_000);
+      if (code === 0) {
+        assertEquals([result.text, model.asked("kill-me")], ["second life", 2], err);
+      } else {
+        // The model had begun to answer: what it did by then must not be done again.
+        assertEquals([code, result.outcome, model.asked("kill-me")], [1, "failed", 1], err);
+      }
     });
   });
 
