@@ -207,7 +207,7 @@ export class RelayBusClient implements RelayBus {
       const agentStatus = this.#status?.agentStatus ?? "online";
       const status = agentStatus === "offline" ? "online" : agentStatus;
       const link = this.#link;
-      void this.#call("heartbeat", { status }, interval).then((answer) => {
+      void this.#call("heartbeat", { status }, Math.min(CALL_MS, interval)).then((answer) => {
         if (this.#link !== link || link === null) return;
         if (answer !== null) this.#missed = 0;
         else if (++this.#missed >= MISSED_LIMIT) link.close(1000, "dead peer");

@@ -2,7 +2,7 @@ import { join } from "@std/path";
 import { AGENT_DIR, type Behaviour, setBehaviour, writeCommand } from "../support/fake_agent.ts";
 import { type AgentRecord, OracleTail, readOracle } from "../support/oracle.ts";
 import { ToxicProxy } from "../support/toxic_proxy.ts";
-import { descendants, type Ended, kill, mountTmpfs, Proc, processTable, unmount } from "./proc.ts";
+import { descendants, type Ended, mountTmpfs, Proc, processTable, unmount } from "./proc.ts";
 
 /** Providers that take part; all headless. */
 export type ProviderName = "claude" | "codex" | "echo";
@@ -23,6 +23,17 @@ export interface AgentPlace {
   relayPort: number;
   random: () => number;
 }
+
+/** What a runner has below it: its guard, the command it started (a wrapper), the agent itself, and their children. */
+export interface Tree {
+  guard: number | null;
+  provider: number | null;
+  agent: number | null;
+  others: number[];
+}
+
+/** Name of a process in the tree. */
+export type TreePart = "guard" | "provider" | "agent" | "other";
 
 /** One start of the runner. */
 export interface Start {
@@ -123,29 +134,27 @@ export class ChaosAgent {
     return readOracle(join(this.dir, "oracle.jsonl"));
   }
 
-  /** The processes below the runner: its guard and the provider with its children. */
-  async tree(): Promise<{ guard: number | null; provider: number | null; below: number[] }> {
+  /** The processes below the runner. */
+  async tree(): Promise<Tree> {
+    const none: Tree = { guard: null, provider: null, agent: null, others: [] };
     const pid = this.current?.proc.pid;
-    if (pid === undefined || !this.alive) return { guard: null, provider: null, below: [] };
+    if (pid === undefined || !this.alive) return none;
     const table = await processTable();
     const children = table.filter((entry) => entry.ppid === pid);
     const guard = children.find((entry) => /relay-guard/.test(entry.args))?.pid ?? null;
     const provider = children.find((entry) => entry.pid !== guard)?.pid ?? null;
-    return {
-      guard,
-      provider,
-      below: provider === null ? [] : descendants(table, provider).map((entry) => entry.pid),
-    };
+    if (provider === null) return { ...none, guard };
+    const below = descendants(table, provider);
+    const agent = below.find((entry) => /\bdeno run .*fake_\w+\.ts/.test(entry.args))?.pid ?? null;
+    const others = below.map((entry) => entry.pid).filter((each) => each !== agent);
+    return { guard, provider, agent: agent ?? (this.provider === "echo" ? provider : null), others };
   }
 
-  /** Kills one process of the tree; false when it is not there. */
-  async killInTree(
-    what: "guard" | "provider" | "grandchild",
-    signal: Deno.Signal = "SIGKILL",
-  ): Promise<boolean> {
+  /** One process of the tree; null when it is not there. */
+  async find(what: TreePart): Promise<number | null> {
     const tree = await this.tree();
-    const pid = what === "grandchild" ? tree.below.at(-1) ?? null : tree[what];
-    return pid !== null && kill(pid, signal);
+    if (what !== "other") return tree[what];
+    return tree.others[Math.floor(this.place.random() * tree.others.length)] ?? null;
   }
 
   /** Ends the runner for good. */

@@ -1,4 +1,5 @@
 import { join } from "@std/path";
+import { pause } from "../support/fake_agent.ts";
 import { SeededRandom } from "../support/random.ts";
 import type { ProviderName } from "./agent.ts";
 import { check, type Verdict } from "./checker.ts";
@@ -27,17 +28,38 @@ export interface ChaosOptions {
 /** Everything must be quiet so long after the last fault was mended. */
 const QUIET_MS = 60_000;
 
-/** One JSON line per run. */
-export interface ChaosReport extends Omit<Verdict, "problems"> {
+/** How often memory and status are looked at. */
+const WATCH_MS = 2_000;
+
+/** One JSON line per run; names as in the contract. Times in milliseconds. */
+export interface ChaosReport {
   ok: boolean;
   seed: number;
+  /** One per world. */
   seeds: number[];
   faults: number;
   by_kind: Record<string, number>;
+  posted: number;
+  acked: number;
+  lost: number;
+  stuck: number;
+  /** Messages that a model was given more than once, times beyond the first. */
+  dup: number;
+  /** Those of them that no crash and no cut turn explains, and those that did not say that they are a repeat. */
+  dup_excess: number;
+  dup_untagged: number;
+  /** Work that two agents did though the lease of the first had not lapsed, and though it had. */
+  rivalDup: number;
+  rivalDupExplained: number;
+  dead: number;
+  early_acks: number;
   orphans: number;
   contradictions: number;
-  max_rss_kib: number;
+  kills: number;
+  kills_in_flight: number;
+  max_drain_ms: number;
   max_quiet_ms: number;
+  max_rss_kib: number;
   seconds: number;
   skipped: string[];
   problems: string[];
@@ -66,7 +88,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     for (const [kind, count] of run.fired) byKind[kind] = (byKind[kind] ?? 0) + count;
   }
   const problems = runs.flatMap((run) => run.verdict.problems);
-  const report: ChaosReport = {
+  return {
     ok: problems.length === 0,
     seed: options.seed,
     seeds,
@@ -77,24 +99,23 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     lost: sum("lost"),
     stuck: sum("stuck"),
     dup: sum("dup"),
-    excessDup: sum("excessDup"),
-    untagged: sum("untagged"),
+    dup_excess: sum("excessDup"),
+    dup_untagged: sum("untagged"),
     rivalDup: sum("rivalDup"),
     rivalDupExplained: sum("rivalDupExplained"),
     dead: sum("dead"),
-    early: sum("early"),
+    early_acks: sum("early"),
     orphans: runs.reduce((total, run) => total + run.orphans.length, 0),
     contradictions: runs.reduce((total, run) => total + run.contradictions, 0),
     kills: sum("kills"),
-    killsInFlight: sum("killsInFlight"),
-    maxDrainMs: Math.max(...runs.map((run) => run.verdict.maxDrainMs)),
+    kills_in_flight: sum("killsInFlight"),
+    max_drain_ms: Math.max(...runs.map((run) => run.verdict.maxDrainMs)),
     max_quiet_ms: Math.round(Math.max(...runs.map((run) => run.maxQuietMs))),
     max_rss_kib: Math.max(...runs.map((run) => run.maxRssKiB)),
     seconds: Math.round((performance.now() - began) / 1000),
     skipped: [...skipped],
     problems: problems.slice(0, 50),
   };
-  return report;
 }
 
 interface WorldRun {
@@ -124,13 +145,16 @@ async function runWorld(
   const nemesis = new Nemesis(world, { random: random.fork(), maxMs: options.maxMs });
   let contradictions = 0;
   let maxQuietMs = 0;
-  const watch = setInterval(() => {
-    void world.sampleMemory();
-    void world.contradictions().then((found) => {
+  const over = new AbortController();
+  const watching = (async () => {
+    for (await pause(WATCH_MS, over.signal); !over.signal.aborted; await pause(WATCH_MS, over.signal)) {
+      if (world.relay === undefined || world.http === undefined) continue;
+      await world.sampleMemory();
+      const found = await world.contradictions();
       contradictions += found.length;
       world.problems.push(...found);
-    });
-  }, 2_000);
+    }
+  })();
   try {
     await world.begin();
     if (!world.agents.some((agent) => agent.mounted)) {
@@ -165,7 +189,8 @@ async function runWorld(
       maxRssKiB: world.maxRssKiB,
     };
   } finally {
-    clearInterval(watch);
+    over.abort();
+    await watching;
     await world.dispose();
   }
 }

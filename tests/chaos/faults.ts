@@ -2,7 +2,7 @@ import { join } from "@std/path";
 import { type Behaviour, setLink } from "../support/fake_agent.ts";
 import type { SeededRandom } from "../support/random.ts";
 import { type Toxic, TOXICS } from "../support/toxic_proxy.ts";
-import type { ChaosAgent } from "./agent.ts";
+import type { ChaosAgent, TreePart } from "./agent.ts";
 import { flood } from "./flood.ts";
 import { kill, Proc, remount } from "./proc.ts";
 import type { World } from "./world.ts";
@@ -51,26 +51,21 @@ async function killRunner(context: FaultContext): Promise<boolean> {
   return agent.current!.proc.signal("SIGKILL");
 }
 
-function killBelow(what: "guard" | "provider" | "grandchild"): Fault["run"] {
+function killBelow(what: TreePart): Fault["run"] {
   return async (context) => {
     const { agent, crashed } = context;
-    if (what !== "guard") {
-      await aim(context);
-      crashed(what);
-    }
-    return await agent.killInTree(what);
+    if (what !== "guard") await aim(context);
+    const pid = await agent.find(what);
+    if (pid === null) return false;
+    if (what === "provider" || what === "agent") crashed(what);
+    return kill(pid, "SIGKILL");
   };
 }
 
-function stopProcess(what: "runner" | "guard" | "provider" | "grandchild"): Fault["run"] {
+function stopProcess(what: TreePart | "runner"): Fault["run"] {
   return async (context) => {
     const { world, agent, hold } = context;
-    const tree = await agent.tree();
-    const pid = what === "runner"
-      ? agent.current?.proc.pid ?? null
-      : what === "grandchild"
-      ? tree.below.at(-1) ?? null
-      : tree[what];
+    const pid = what === "runner" ? agent.current?.proc.pid ?? null : await agent.find(what);
     if (pid === null || !agent.alive || !kill(pid, "SIGSTOP")) return false;
     const from = Date.now();
     await hold(stopTime(context));
@@ -177,7 +172,8 @@ function behaviour(change: (random: SeededRandom) => Partial<Behaviour>): Fault[
     if (chosen.crashEvery !== undefined || chosen.hangEvery !== undefined || chosen.failure === "401") {
       // A turn that hangs ends with its process only, and a login is mended by a person who starts the agent anew.
       crashed("provider");
-      await agent.killInTree("grandchild");
+      const pid = await agent.find("agent");
+      if (pid !== null) kill(pid, "SIGKILL");
     }
     world.outage(agent.id, "provider", from, Date.now() + 10_000);
     return true;
@@ -251,6 +247,9 @@ async function startReadOnly(context: FaultContext): Promise<void> {
   await remount(agent.stateDir, "rw");
 }
 
+/** How long a second runner of an agent may take to be refused. */
+const SECOND_MS = 4_000;
+
 async function secondRunner({ world, agent }: FaultContext): Promise<boolean> {
   if (!agent.alive) return false;
   const pid = agent.current!.proc.pid;
@@ -259,8 +258,10 @@ async function secondRunner({ world, agent }: FaultContext): Promise<boolean> {
     env: agent.environment(`${agent.id}#second`),
     errFile: join(agent.dir, "second.log"),
   });
+  // The first one may be gone by now, and then this one runs.
+  const timer = setTimeout(() => second.signal("SIGTERM"), SECOND_MS);
   const { code } = await second.ended;
-  // The first one may have ended meanwhile, and then the second was right to run.
+  clearTimeout(timer);
   if (code !== 6 && agent.current?.proc.pid === pid && agent.alive) {
     world.problems.push(`a second runner ended with ${code}`);
   }
@@ -276,7 +277,8 @@ export const FAULTS: readonly Fault[] = [
   { kind: "kill.runner", weight: 12, place: "agent", run: killRunner },
   { kind: "kill.guard", weight: 4, place: "agent", run: killBelow("guard") },
   { kind: "kill.provider", weight: 7, place: "provider", run: killBelow("provider") },
-  { kind: "kill.grandchild", weight: 4, place: "provider", fits: scripted, run: killBelow("grandchild") },
+  { kind: "kill.agent", weight: 7, place: "provider", fits: scripted, run: killBelow("agent") },
+  { kind: "kill.grandchild", weight: 2, place: "provider", fits: scripted, run: killBelow("other") },
   {
     kind: "kill.runner+guard",
     weight: 4,
@@ -294,7 +296,8 @@ export const FAULTS: readonly Fault[] = [
   { kind: "stop.runner", weight: 6, place: "agent", run: stopProcess("runner") },
   { kind: "stop.guard", weight: 2, place: "agent", run: stopProcess("guard") },
   { kind: "stop.provider", weight: 3, place: "provider", run: stopProcess("provider") },
-  { kind: "stop.grandchild", weight: 3, place: "provider", fits: scripted, run: stopProcess("grandchild") },
+  { kind: "stop.agent", weight: 3, place: "provider", fits: scripted, run: stopProcess("agent") },
+  { kind: "stop.grandchild", weight: 1, place: "provider", fits: scripted, run: stopProcess("other") },
   { kind: "term.runner", weight: 4, place: "agent", run: signalRunner("SIGTERM") },
   { kind: "hup.runner", weight: 2, place: "agent", run: signalRunner("SIGHUP") },
   { kind: "double.runner", weight: 3, place: "agent", run: signalRunner("SIGTERM", "SIGTERM") },
@@ -343,7 +346,8 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   ...TOXICS.map((kind): Fault => ({ kind: `line.${kind}`, weight: 2, place: "line", run: toxic(kind) })),
-  ...TOXICS.map((kind): Fault => ({
+  // TCP repeats nothing, and Codex's queue knows no repeat (measured): that one is for the bus, which must stand it.
+  ...TOXICS.filter((kind) => kind !== "duplicate").map((kind): Fault => ({
     kind: `link.${kind}`,
     weight: 1,
     place: "link",

@@ -25,6 +25,7 @@ export class Poster {
   readonly #targets: readonly string[];
   #sending: Promise<void> | null = null;
   #stop = false;
+  #closed = false;
   unknown = 0;
   refused = 0;
 
@@ -74,6 +75,8 @@ export class Poster {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#oracle.close();
   }
 

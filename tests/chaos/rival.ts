@@ -98,8 +98,9 @@ export class Rival {
   }
 
   async close(): Promise<void> {
-    while (!this.idle) await this.#wait(20);
+    if (this.#over) return;
     this.#over = true;
+    while (!this.idle) await this.#wait(20);
     await this.#bus.close();
     this.#oracle.close();
   }

@@ -3,6 +3,7 @@ import { RelayHttpClient } from "agent-relay-sdk";
 import { readTokenFile } from "../../lib/config/token.ts";
 import { processesWith } from "../support/runner_process.ts";
 import { SeededRandom } from "../support/random.ts";
+import { pause } from "../support/fake_agent.ts";
 import { freePort, until } from "../support/temp.ts";
 import { ChaosAgent, type ProviderName, type Start, START_MARK, writeProviders } from "./agent.ts";
 import { Poster } from "./poster.ts";
@@ -18,6 +19,8 @@ export interface WorldOptions {
   leaseMs: number;
   /** Size of the file system of the claude agent's state; null for the ordinary disk. */
   smallDiskKiB: number | null;
+  /** Limit of open files of the first agent's runner. */
+  openFiles?: number;
 }
 
 /** An interval in which an agent (or, with `null`, everybody) could not act. */
@@ -73,6 +76,7 @@ export class World {
   readonly unguarded = new Set<string>();
   #env: Record<string, string>;
   #over = false;
+  readonly #ending = new AbortController();
 
   constructor(readonly options: WorldOptions) {
     this.random = new SeededRandom(options.seed);
@@ -116,6 +120,7 @@ export class World {
       );
       this.agents.push(agent);
       if (provider === "claude" && smallDiskKiB !== null) await agent.mountState(smallDiskKiB);
+      if (index === 0 && this.options.openFiles !== undefined) agent.openFiles = this.options.openFiles;
       this.startAgent(agent);
     }
     this.rival = new Rival({ url, token, dir, world: name, random: this.random.fork() });
@@ -139,7 +144,7 @@ export class World {
     const { relay } = this;
     void relay.ended.then(async () => {
       if (this.#over || !this.relayWanted || relay !== this.relay) return;
-      await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
+      await pause(RESTART_MS, this.#ending.signal);
       if (!this.#over && this.relayWanted && relay === this.relay) await this.startRelay();
     });
     await until("the relay to serve", async () => !relay.alive || await this.#relayUp(), 30_000);
@@ -179,18 +184,20 @@ export class World {
     this.outage(agent.id, "down", ended.at, ended.at + 15_000);
     if (!this.unguarded.has(start.mark)) this.checks.push(this.#checkOrphans(start.mark, ended.at));
     if (this.#over || agent.current !== start) return;
-    await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
+    await pause(RESTART_MS, this.#ending.signal);
     if (!this.#over && agent.wanted && agent.current === start) this.startAgent(agent);
   }
 
   async #checkAfterStart(mark: string, next: Start): Promise<void> {
-    const deadline = new Promise((resolve) => setTimeout(resolve, CLEANED_MS));
-    await Promise.race([next.proc.ended, deadline]);
+    const stop = new AbortController();
+    void next.proc.ended.then(() => stop.abort());
+    await pause(CLEANED_MS, AbortSignal.any([stop.signal, this.#ending.signal]));
     if (next.proc.alive) await this.#checkOrphans(mark, 0);
   }
 
   async #checkOrphans(mark: string, diedAt: number): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, diedAt + ORPHAN_MS - Date.now())));
+    await pause(Math.max(0, diedAt + ORPHAN_MS - Date.now()), this.#ending.signal);
+    if (this.#ending.signal.aborted) return;
     const left = await processesWith(`${START_MARK}=${mark}`);
     if (left.length === 0) return;
     const table = await processTable();
@@ -198,6 +205,12 @@ export class World {
       `${entry.pid} ${entry.args}`
     );
     if (texts.length > 0) this.orphans.push(`${mark}: ${texts.join("; ").slice(0, 300)}`);
+  }
+
+  /** Resolves when nothing of a start is left; rejects when that takes longer than promised. */
+  async untilNoOrphans(mark: string): Promise<void> {
+    const left = () => processesWith(`${START_MARK}=${mark}`);
+    await until(`the end of what ${mark} started`, async () => (await left()).length === 0, ORPHAN_MS);
   }
 
   /** Notes that a runner was asked to end. */
@@ -217,6 +230,12 @@ export class World {
     if (!cards.ok) return false;
     const isReady = (id: string) => cards.value.some((card) => card.id === id && card.ready);
     return this.agents.every((agent) => isReady(agent.id));
+  }
+
+  /** True when this agent is ready on the bus. */
+  async isReady(agentId: string): Promise<boolean> {
+    const card = await this.http.getAgent(agentId);
+    return card.ok && card.value.ready;
   }
 
   /** What the bus says of the agents, for the message of a failure. */
@@ -285,7 +304,10 @@ export class World {
   async dispose(): Promise<void> {
     this.#over = true;
     this.relayWanted = false;
+    this.#ending.abort();
     for (const agent of this.agents) await agent.dispose();
+    await this.rival?.close();
+    this.poster?.close();
     if (this.relay?.alive) {
       this.relay.signal("SIGKILL");
       await this.relay.ended;
