@@ -10,6 +10,7 @@ export function processIo(): Io {
   const env = Deno.env.toObject();
   // Read once; what this process starts without an environment of its own must not inherit it.
   if (env.AGENT_RELAY_TOKEN !== undefined) Deno.env.delete("AGENT_RELAY_TOKEN");
+  sparesLoopback(env);
   const outIsTerminal = Deno.stdout.isTerminal();
   const errIsTerminal = Deno.stderr.isTerminal();
   return {
@@ -28,6 +29,20 @@ export function processIo(): Io {
       return new TextDecoder().decode(body.bytes);
     },
   };
+}
+
+/**
+ * Keeps this process's own requests to the loopback away from a proxy: Deno reads these variables before its first
+ * request, and a proxy reaches its own loopback, not ours. What the agent gets is made from `env`, which stays.
+ */
+function sparesLoopback(env: Readonly<Record<string, string>>): void {
+  if (!Object.keys(env).some((name) => /^(?:https?|all)_proxy$/i.test(name))) return;
+  // Of two that differ the lower-case one wins, as in curl.
+  const given = env.no_proxy || env.NO_PROXY || "";
+  const value = [...given.split(",").filter((part) => part.trim() !== ""), "127.0.0.1", "localhost", "::1"]
+    .join(",");
+  Deno.env.set("no_proxy", value);
+  Deno.env.set("NO_PROXY", value);
 }
 
 /** A closed pipe (`| head`) is the reader's choice, not an error. */

@@ -34,6 +34,7 @@ Deno.test("the ladder: the socket where the version has one, the monitor below, 
   ];
   for (const [version, rung] of rungs) assertEquals(chooseRung("auto", version), rung, String(version));
   assertEquals([chooseRung("socket", "2.1.197"), chooseRung("monitor", "2.1.330")], ["socket", "monitor"]);
+  assertEquals(chooseRung("auto", "2.1.330", false), "monitor");
 });
 
 Deno.test("readVersion finds the version and nothing that only looks like one", () => {

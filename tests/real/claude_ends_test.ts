@@ -69,6 +69,38 @@ seat("hooks of the live session reach the runner, and nothing of ours is on the 
   await quit(seat);
 }, ["--log-level", "debug"]);
 
+Deno.test("claude in the terminal: hooks go past a proxy that the environment names", async () => {
+  const asked: string[] = [];
+  const proxy = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    asked.push(`${request.method} ${request.url}`);
+    return new Response(null, { status: 502 });
+  });
+  const url = `http://127.0.0.1:${proxy.addr.port}`;
+  try {
+    await withSeat("claude", ["--log-level", "debug"], async (seat) => {
+      await seat.home.untilReady("api");
+      await send(seat, "marker-proxy [[say one]]", "--wait-reply");
+      await until(
+        "the hooks",
+        () =>
+          ["SessionStart", "UserPromptSubmit", "Stop"].every((name) =>
+            logOf(seat).includes(`"name":"${name}"`)
+          ),
+      );
+      await quit(seat);
+    }, { env: { HTTP_PROXY: url, http_proxy: url, HTTPS_PROXY: url, https_proxy: url } });
+    // What Claude Code itself wants from the world is not ours.
+    const ours = () => asked.filter((each) => /127\.0\.0\.1|localhost/.test(each));
+    assertEquals(ours(), []);
+    // The positive control: a hook that took the proxy would be among them.
+    using client = Deno.createHttpClient({ proxy: { url } });
+    await (await fetch("http://127.0.0.1:4851/hook/Stop", { client })).body?.cancel();
+    assertEquals(ours(), ["GET http://127.0.0.1:4851/hook/Stop"], asked.join());
+  } finally {
+    await proxy.shutdown();
+  }
+});
+
 seat("a person's own hooks and settings work beside ours", async (seat) => {
   await seat.home.untilReady("api");
   await send(seat, "marker-own [[say one]]", "--wait-reply");

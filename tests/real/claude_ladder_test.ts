@@ -69,6 +69,20 @@ for (const version of [OLD_CLAUDE_VERSION, CLAUDE_VERSION]) {
       assertStringIncludes(await seat.terminal.capture(), "half typed line");
       await until("no file", () => mail(seat).length === 0);
       await statusIs(seat, "idle");
+      // What a person is asked is the status here too, and a message meanwhile does not answer it.
+      const tool = JSON.stringify({ command: `touch ${seat.dir}/allowed`, description: "mock" });
+      seat.model.decide = null;
+      await seat.terminal.press("C-u");
+      await seat.terminal.type(`ask [[tool Bash ${tool}]]`);
+      await seat.terminal.press("Enter");
+      await seat.terminal.untilShows(/Do you want to proceed|1\. Yes/);
+      await until("the reason approval", async () => {
+        const meta = (await seat.home.agents())[0]!.meta as { busyReasons?: string[] };
+        return meta.busyReasons?.includes("approval") === true;
+      });
+      await seat.terminal.press("Escape");
+      await statusIs(seat, "idle");
+      readsNotices(seat.model);
       // A second one comes over the same monitor; Claude lets a line through every 2 s.
       assertEquals(await send(seat, "again [[say twice]]", "--wait-reply"), "twice\n");
       await quit(seat);

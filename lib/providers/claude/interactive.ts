@@ -17,7 +17,7 @@ import { TranscriptFollower } from "./follower.ts";
 import { hookSettings, readHook } from "./hooks.ts";
 import { unpackPlugin } from "./plugin.ts";
 import { findSession, readSession, type SessionInfo, type SessionMark } from "./session_file.ts";
-import { mergedSettings, writeSettings } from "./settings_file.ts";
+import { mergedSettings, removeSettings, writeSettings } from "./settings_file.ts";
 import { findTranscript, probeTranscript } from "./transcript.ts";
 import { TranscriptTail } from "./transcript_tail.ts";
 import { chooseRung, claudeVersion } from "./version.ts";
@@ -152,6 +152,7 @@ export class InteractiveClaude implements ProviderSession {
       await this.#readTranscript().catch(() => {});
       this.#release();
       this.#channel.dispose();
+      removeSettings(launch);
       return status;
     });
   }

@@ -30,6 +30,13 @@ export function writeSettings(
   return path;
 }
 
+/** Removes the file once the agent is gone: nobody needs its token any more. */
+export function removeSettings({ stateDir }: Pick<ProviderLaunch, "stateDir">): void {
+  try {
+    Deno.removeSync(join(stateDir, SETTINGS_FILE));
+  } catch { /* it is not there */ }
+}
+
 function readSettings(given: string, cwd: string): Record<string, unknown> {
   try {
     const text = given.trimStart().startsWith("{") ? given : Deno.readTextFileSync(resolve(cwd, given));

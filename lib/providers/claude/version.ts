@@ -59,9 +59,17 @@ export function readVersion(text: string): string | null {
   return /(?<![\d.])(\d{1,4}\.\d{1,4}\.\d{1,6})(?![\d.])/.exec(text.slice(0, 1_000))?.[1] ?? null;
 }
 
-/** Chooses the rung of the ladder. A version that is not known is taken for a new one: most are. */
-export function chooseRung(delivery: ProviderLaunch["delivery"], version: string | null): Rung {
+/**
+ * Chooses the rung of the ladder. A version that is not known is taken for a new one: most are. Without Unix sockets
+ * (`sockets` false: Windows) there is only the monitor.
+ */
+export function chooseRung(
+  delivery: ProviderLaunch["delivery"],
+  version: string | null,
+  sockets = Deno.build.os !== "windows",
+): Rung {
   if (delivery !== "auto") return delivery;
+  if (!sockets) return "monitor";
   return version === null || isAtLeast(version, SOCKET_SINCE) ? "socket" : "monitor";
 }
 
