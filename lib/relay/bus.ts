@@ -133,7 +133,7 @@ export function serveBus(
     working++;
     handle(frame).then(
       (more) => {
-        if (frame.id !== undefined && frame.type !== "ack") {
+        if (frame.id !== undefined) {
           answer({ type: "ack", id: frame.id, payload: { frameId: frame.id, ok: true, ...more } });
         }
       },

@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.ts";
+import { afterReadyInput, type Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { decodeServerFrame, isMessageId, isRecord, validateMessage } from "../protocol/codec.ts";
@@ -68,6 +68,8 @@ export class RelayBusClient implements RelayBus {
   #missed = 0;
   #bad: number[] = [];
   #agentToken: string | null = null;
+  /** Pushes that arrived together and whose acks go out together. */
+  #arrived: string[] = [];
 
   constructor(options: BusClientOptions) {
     this.#options = options;
@@ -110,7 +112,9 @@ export class RelayBusClient implements RelayBus {
 
   setStatus(status: StatusPayload): void {
     this.#status = status;
-    if (this.#state.state === "registered") this.#send({ type: "status", payload: status });
+    if (this.#state.state === "registered") {
+      this.#send({ type: "status", id: this.#newId(), payload: status });
+    }
   }
 
   async statusAsync(status: StatusPayload, timeoutMs = 2_000): Promise<boolean> {
@@ -195,7 +199,7 @@ export class RelayBusClient implements RelayBus {
     const since = this.#cursor?.seq;
     this.#cursor ??= { storeId: registered.storeId, seq: 0 };
     if (since !== undefined) this.#send({ type: "resume", id: this.#newId(), payload: { since } });
-    if (this.#status !== null) this.#send({ type: "status", payload: this.#status });
+    if (this.#status !== null) this.#send({ type: "status", id: this.#newId(), payload: this.#status });
     this.#setState({ state: "registered", registered });
     this.#armHeartbeat();
   }
@@ -236,7 +240,7 @@ export class RelayBusClient implements RelayBus {
         return this.#event(link, frame.id, frame.payload);
       case "command":
         this.#tell(() => this.#options.events.command?.(frame.payload as CommandPayload));
-        this.#send({ type: "ack", payload: { frameId: frame.id } });
+        this.#acknowledge(frame.id);
         return;
     }
   }
@@ -253,7 +257,25 @@ export class RelayBusClient implements RelayBus {
       } else this.#badFrame(link, "ill-typed dead letter");
     }
     if (this.#cursor !== null && payload.seq > this.#cursor.seq) this.#cursor.seq = payload.seq;
-    this.#send({ type: "ack", payload: { frameId: id } });
+    this.#acknowledge(id);
+  }
+
+  /**
+   * Acknowledges a push. The client's sockets hold a small frame back until the one before it has arrived (Nagle), which
+   * a peer that has nothing to say confirms 40 ms late (measured, Deno 2.9.6; there is no switch). So no frame goes out
+   * without being answered: it carries an id, and of many acks at once the first and the last do.
+   */
+  #acknowledge(frameId: string): void {
+    if (this.#arrived.push(frameId) > 1) return;
+    afterReadyInput(() => {
+      const arrived = this.#arrived;
+      this.#arrived = [];
+      arrived.forEach((each, index) => {
+        const answered = index === 0 || index === arrived.length - 1;
+        const id = answered ? { id: this.#newId() } : {};
+        this.#send({ type: "ack", ...id, payload: { frameId: each } });
+      });
+    });
   }
 
   #badFrame(link: Link, reason: string): void {
@@ -297,6 +319,8 @@ export class RelayBusClient implements RelayBus {
 
   #unlink(): void {
     this.#link = null;
+    // Their pushes come again on the next link.
+    this.#arrived.length = 0;
     this.#cancelHeartbeat?.();
     this.#cancelHeartbeat = null;
     const pending = [...this.#pending.values()];

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { busUrl } from "../../lib/sdk/url.ts";
-import { TestAgent, testRelay } from "../support/relay_world.ts";
+import { TestAgent, testRelay, TOKEN } from "../support/relay_world.ts";
 import { freePort, until, withTempDir } from "../support/temp.ts";
 
 Deno.test("busUrl keeps the path prefix and never drops TLS", () => {
@@ -114,4 +114,75 @@ Deno.test("close settles every pending call and ends within its time against a p
   await agent.bus.close();
   for (const result of await Promise.all(pending)) assertEquals(result.ok, false);
   await server.shutdown();
+});
+
+Deno.test("no frame of the client goes out unanswered, so that none is held back behind it; many acks share two answers", async () => {
+  const got: { type: string; id?: string; frameId?: string }[] = [];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    socket.onmessage = (event) => {
+      const frame = JSON.parse(event.data) as {
+        type: string;
+        id?: string;
+        payload: { frameId?: string };
+      };
+      got.push({ ...frame, ...frame.payload });
+      if (frame.type !== "register") return;
+      const payload = { frameId: frame.id, ok: true, agentId: "a", storeId: "s", epoch: 1, cursor: 0 };
+      socket.send(JSON.stringify({ type: "ack", id: frame.id, payload }));
+      for (let id = 1; id <= 50; id++) {
+        const message = { id, storeId: "s", from: "x", to: "a", body: `push ${id}` };
+        const pushed = { seq: id, event: "message.new", data: message };
+        socket.send(JSON.stringify({ type: "event", id: `evt-${id}`, payload: pushed }));
+      }
+    };
+    return response;
+  });
+  const agent = new TestAgent(`http://127.0.0.1:${server.addr.port}`, "a");
+  agent.bus.connect();
+  const acks = () => got.filter(({ type }) => type === "ack");
+  await until("every ack", () => acks().length === 50);
+  assertEquals(acks().map(({ frameId }) => frameId), Array.from({ length: 50 }, (_, i) => `evt-${i + 1}`));
+  assert(acks()[0]!.id !== undefined && acks().at(-1)!.id !== undefined);
+  assert(acks().some(({ id }) => id === undefined), "each ack asked for an answer of its own");
+  agent.bus.setStatus({ agentStatus: "busy" });
+  await until("the status", () => got.some(({ type }) => type === "status"));
+  assert(got.find(({ type }) => type === "status")!.id !== undefined);
+  await agent.bus.close();
+  await server.shutdown();
+});
+
+Deno.test("the relay answers every frame that carries an id, the ack of a push too", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const answered: string[] = [];
+    const socket = new WebSocket(busUrl(relay.url), { headers: { "x-agent-relay-token": TOKEN } });
+    socket.onopen = () => {
+      const payload = {
+        role: "provider",
+        componentId: "c",
+        agentId: "a",
+        instanceId: "i",
+        capabilities: [],
+        tags: [],
+        machine: "m",
+        meta: {},
+      };
+      socket.send(JSON.stringify({ type: "register", id: "1", payload }));
+    };
+    socket.onmessage = ({ data }) => {
+      const { type, id } = JSON.parse(data) as { type: string; id: string };
+      if (type === "registered") {
+        socket.send(JSON.stringify({ type: "ack", id: "2", payload: { frameId: "evt-1" } }));
+        socket.send(JSON.stringify({ type: "status", id: "3", payload: { agentStatus: "busy" } }));
+      }
+      if (type === "ack") answered.push(id);
+    };
+    await until("the answers", () => answered.length === 3);
+    assertEquals(answered.toSorted(), ["1", "2", "3"]);
+    const closed = new Promise((resolve) => socket.onclose = resolve);
+    socket.close();
+    await closed;
+    await relay.stop();
+  });
 });

@@ -1,0 +1,70 @@
+import { join } from "@std/path";
+import { TestHome } from "../support/runner_process.ts";
+import { withTempDir } from "../support/temp.ts";
+import { childrenOf, processFigures } from "./_proc.ts";
+import { stop } from "./_relay.ts";
+
+/** Time to come to rest, and time over which the processor is watched. */
+const REST_MS = 5_000;
+const WATCH_MS = 20_000;
+
+/** One server, one WebSocket to it, nothing else: the least that a Deno process of this kind can be. */
+const BARE = `
+const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+  const { socket, response } = Deno.upgradeWebSocket(request);
+  socket.onmessage = ({ data }) => socket.send(data);
+  return response;
+});
+const socket = new WebSocket("ws://127.0.0.1:" + server.addr.port);
+socket.onopen = () => socket.send("x");
+socket.onmessage = () => console.log("up");
+`;
+
+export const runs = 3;
+
+/** Memory and processor of a runner that has nothing to do, with its relay in it, against a bare Deno process. */
+export async function run(): Promise<Record<string, number>> {
+  return await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const script = join(dir, "bare.ts");
+    await Deno.writeTextFile(script, BARE);
+    const bare = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-config", "--allow-net", script],
+      cwd: dir,
+      clearEnv: true,
+      env: home.env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const runner = home.start(["echo", "--label", "api"]);
+    await home.untilReady("api");
+    await rest(REST_MS);
+    const children = await childrenOf(runner.pid);
+    const guard = children.find(({ args }) => args.includes("relay-guard"));
+    if (guard === undefined) throw new Error(`no guard among ${children.map(({ args }) => args)}`);
+    const pids = [runner.pid, guard.pid, bare.pid];
+    const before = await processFigures(pids);
+    await rest(WATCH_MS);
+    const after = await processFigures(pids);
+    bare.kill("SIGKILL");
+    await bare.status;
+    await stop(runner);
+    const [own, guarding, least] = after;
+    const cpu = (index: number) => (after[index]!.cpuMs - before[index]!.cpuMs) / WATCH_MS * 100;
+    return {
+      runner_pss_mib: own!.pssKib / 1024,
+      guard_pss_mib: guarding!.pssKib / 1024,
+      bare_pss_mib: least!.pssKib / 1024,
+      runner_rss_mib: own!.rssKib / 1024,
+      bare_rss_mib: least!.rssKib / 1024,
+      pss_x_bare: (own!.pssKib + guarding!.pssKib) / least!.pssKib,
+      runner_cpu_percent: cpu(0),
+      guard_cpu_percent: cpu(1),
+    };
+  });
+}
+
+function rest(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
