@@ -29,6 +29,8 @@ Deno.test("exit 0: a job does its prompt without any relay, ends by itself and l
       text: "echo: hello",
       runnerVersion: rest.runnerVersion,
     });
+    const described = await Deno.readTextFile(new URL("../../docs/ci.md", import.meta.url));
+    for (const field of Object.keys(result)) assertStringIncludes(described, `\`${field}\``);
     assert(Date.parse(startedAt) > 0 && durationMs > 0 && runnerId !== null);
     assertEquals(provider.name, "echo");
     assertEquals(
@@ -125,6 +127,14 @@ Deno.test("exit 2: what contradicts itself is refused, and the result says so to
     const nowhere = await home.run(["echo", "--once", "--prompt", "x", "--result", "no/such/dir.json"]);
     assertEquals(nowhere.code, 2);
     assertMatch(nowhere.err, /E_FLAG_VALUE\]: result file .* directory that does not exist/);
+    const link = join(dir, "link");
+    await Deno.symlink("/dev/null", link);
+    for (const taken of [dir, link]) {
+      const refused = await home.run(["echo", "--once", "--prompt", "x", "--result", taken]);
+      assertEquals([refused.code, refused.out], [2, ""]);
+      assertMatch(refused.err, /E_FLAG_VALUE\]: result file .* is no regular file/);
+    }
+    assert((await Deno.lstat(link)).isSymlink);
     const nul = await runJob(home, ["echo", "--once", "--prompt", "-"], { stdin: "a\0b" });
     assertMatch(nul.err, /E_PROMPT\]: prompt has a NUL byte at offset 1/);
   });

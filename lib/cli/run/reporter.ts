@@ -160,7 +160,8 @@ function freshFile(path: string): string {
     throw bad("is in a directory that does not exist");
   }
   try {
-    if (Deno.lstatSync(path).isDirectory) throw bad("is a directory");
+    // Never a device or a link to one: who runs as root would lose it to a typing error.
+    if (!Deno.lstatSync(path).isFile) throw bad("is no regular file");
     Deno.removeSync(path);
   } catch (error) {
     if (error instanceof RunnerError) throw error;
