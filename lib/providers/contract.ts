@@ -90,6 +90,8 @@ export type ProviderEvent =
   | { type: "turn" }
   /** Something wrong with the provider that a person must mend (`login`, `usage limit`, `trust dialog`); null clears it. */
   | { type: "fault"; reason: string | null }
+  /** The person ended the agent at its terminal, which ends the run. May come while no incarnation lives. */
+  | { type: "quit"; status: ExitStatus }
   /** Output for a person or a CI log: the agent's text as it comes. */
   | { type: "output"; text: string };
 
@@ -162,11 +164,14 @@ export interface ProviderPorts {
   clock: Clock;
   log: Log;
   monitor: MonitorPort;
-  /** Called for every event, never after `exited` resolved. Must not throw. */
+  /** Called for every event, never after `exited` resolved (but `quit`). Must not throw. */
   emit(event: ProviderEvent): void;
 }
 
-/** A provider of the house. `claude`, `codex` and `echo` implement it. */
+/**
+ * A provider of the house, for one run: what outlives an incarnation of its process is the adapter's. `claude`, `codex`
+ * and `echo` implement it.
+ */
 export interface ProviderAdapter {
   readonly provider: string;
   /** Deliveries in flight per session: 1 for agents, 64 for echo. */
@@ -184,4 +189,9 @@ export interface ProviderAdapter {
    * behind when it rejects.
    */
   spawn(launch: ProviderLaunch, ports: ProviderPorts): Promise<ProviderSession>;
+  /**
+   * Ends what belongs to the run and not to one incarnation, like the terminal of Codex. Called when the run is over.
+   * Idempotent, bounded, never rejects.
+   */
+  dispose?(options: { graceful: boolean }): Promise<void>;
 }

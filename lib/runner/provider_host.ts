@@ -38,7 +38,12 @@ export class ProviderHost {
       case "interrupt":
         return await (await this.#current?.session)?.interrupt();
       case "stop-provider":
-        return await this.#stop(effect);
+        // Only the end of a run is that hard, and its two seconds are for the terminal as well.
+        await Promise.all([
+          this.#stop(effect),
+          effect.graceful ? null : this.#ports.adapter.dispose?.(effect),
+        ]);
+        return;
     }
   }
 
@@ -50,8 +55,9 @@ export class ProviderHost {
   }
 
   /** Ends whatever still runs, at once. Used when the run is over. */
-  dispose(): Promise<void> {
-    return this.#stop({ graceful: false, timeoutMs: 0 });
+  async dispose(): Promise<void> {
+    await this.#stop({ graceful: false, timeoutMs: 0 });
+    await this.#ports.adapter.dispose?.({ graceful: true });
   }
 
   /**

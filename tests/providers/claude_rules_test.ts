@@ -9,9 +9,7 @@ import { TranscriptFollower } from "../../lib/providers/claude/follower.ts";
 import { merge } from "../../lib/providers/claude/settings_file.ts";
 import { ClaudeStream } from "../../lib/providers/claude/stream.ts";
 import type { Row } from "../../lib/providers/claude/transcript.ts";
-import { approvalSettings, splitArguments } from "../../lib/providers/codex/arguments.ts";
 import { classify as codexFailure } from "../../lib/providers/codex/failure.ts";
-import { CodexThread, probeTurns } from "../../lib/providers/codex/thread.ts";
 import type { ProviderEvent } from "../../lib/providers/contract.ts";
 
 const ID = "11111111-0000-5000-8000-000000000001";
@@ -156,53 +154,4 @@ Deno.test("failures are told apart: provider, message, transient, cancelled", ()
     "provider",
   );
   assertEquals(codexFailure(null), "transient");
-});
-
-Deno.test("Codex's thread: other threads are ignored, evidence comes from items, both status forms are understood", () => {
-  const events: ProviderEvent[] = [];
-  const thread = new CodexThread((event) => events.push(event), "T");
-  const at = (method: string, more: Record<string, unknown>) =>
-    thread.take(method, { threadId: "T", ...more });
-  thread.take("turn/started", { threadId: "other", turn: { id: "x" } });
-  assertEquals(thread.turnId, null);
-  thread.status("active");
-  at("turn/started", { turn: { id: "U" } });
-  at("item/started", { turnId: "U", item: { type: "userMessage", id: "i", clientId: ID } });
-  at("item/completed", { turnId: "U", item: { type: "userMessage", id: "i", clientId: ID } });
-  at("item/started", { turnId: "U", item: { type: "reasoning", id: "r" } });
-  at("item/completed", { turnId: "U", item: { type: "agentMessage", id: "m", text: "answer" } });
-  at("thread/status/changed", { status: { type: "systemError" } });
-  at("turn/completed", { turn: { id: "U", status: "completed", items: [] } });
-  assertEquals(kinds(events), ["activity", "placed", "seen", "output", "activity", "done"]);
-  at("turn/completed", { turn: { id: "never started", status: "failed" } });
-  assertEquals(events.length, 6);
-});
-
-Deno.test("Codex's turns tell what became of a delivery", () => {
-  const user = { type: "userMessage", clientId: ID };
-  const answer = { type: "agentMessage", text: "a" };
-  const state = (status: string, ...items: Record<string, unknown>[]) =>
-    probeTurns([{ id: "U", status, items: items as never }], ID)?.state ?? null;
-  assertEquals(state("completed", user, answer), "done");
-  assertEquals(state("interrupted", user, answer), "seen");
-  assertEquals(state("interrupted", user), "failed");
-  assertEquals(state("inProgress", user), "placed");
-  assertEquals(state("completed", { type: "userMessage", clientId: "other" }, answer), null);
-});
-
-Deno.test("Codex's arguments: modes are golden, TUI flags are refused before the server sees them", () => {
-  assertEquals(approvalSettings("read-only"), { approvalPolicy: "on-request", sandbox: "read-only" });
-  assertEquals(approvalSettings("guarded"), { approvalPolicy: "on-request", sandbox: "workspace-write" });
-  assertEquals(approvalSettings("open"), { approvalPolicy: "never", sandbox: "danger-full-access" });
-  assertEquals(splitArguments(["-m", "x", "-c", "a=b", "--enable=f"]), {
-    model: "x",
-    serverArgs: ["-c", "a=b", "--enable=f"],
-  });
-  let refused = "";
-  try {
-    splitArguments(["--full-auto"]);
-  } catch (error) {
-    refused = (error as Error).message;
-  }
-  assertEquals(refused, 'codex app-server does not take "--full-auto"');
 });

@@ -75,3 +75,42 @@ Deno.test("step() says on the bus which way deliveries take, as long as there is
   world.provider({ type: "ready", resume: "s", channel: "plugin monitor" });
   assertEquals(world.status()?.meta?.delivery, "plugin monitor");
 });
+
+Deno.test("step() ends the run when the person quits the agent, also while its process is being restarted", () => {
+  const status = { code: 0, signal: null };
+  const quit = { type: "quit", status } as const;
+  const causes = (world: CoreWorld) => world.of("exit").map(({ outcome }) => outcome.cause);
+  const ended = [{ kind: "provider" as const, status }];
+
+  const ready = new CoreWorld({ headless: false }).up();
+  ready.provider(quit);
+  assertEquals([ready.of("stop-provider").length, causes(ready).length], [1, 0]);
+  ready.post({ type: "exited", incarnation: 1, status: { code: 143, signal: "SIGTERM" } });
+  assertEquals(causes(ready), ended);
+
+  const waiting = new CoreWorld({ headless: false }).up();
+  waiting.post({ type: "exited", incarnation: 1, status: { code: 137, signal: "SIGKILL" } });
+  assertEquals(waiting.state.provider.state, "waiting");
+  waiting.post({ type: "provider", incarnation: 1, event: quit });
+  assertEquals(causes(waiting), ended);
+
+  const restarting = new CoreWorld({ headless: false }).up();
+  const target = restarting.state.config.agentId;
+  const command = { id: "c", type: "agent.restart", target, params: {}, status: "pending" as const };
+  restarting.post({
+    type: "command",
+    command: {
+      commandId: "c",
+      commandType: "agent.restart",
+      target,
+      params: {},
+      command: { ...command, createdAt: 0, updatedAt: 0 },
+    },
+  });
+  assertEquals(restarting.state.provider.state, "stopping");
+  restarting.provider(quit);
+  restarting.post({ type: "exited", incarnation: 1, status });
+  assertEquals([causes(restarting), restarting.of("spawn").length], [ended, 0]);
+  const updates = restarting.of("command.update").map(({ update }) => update.status);
+  assertEquals(updates, ["accepted", "running", "failed"]);
+});

@@ -9,6 +9,9 @@ import { type StoredThread, type StoredTurn, ThreadStore } from "./fake_threads.
 export { type FakeModel, type FakeTurn, obeyText, type TurnEnd } from "./fake_turn.ts";
 export { ThreadStore } from "./fake_threads.ts";
 
+/** Characters of input that the server takes. */
+const INPUT_LIMIT = 1_048_576;
+
 type Params = Record<string, unknown>;
 
 /** An error answer. */
@@ -196,8 +199,15 @@ export class FakeAppServer {
         return this.#turnStart(this.#loaded(threadId), params, after);
       case "turn/interrupt":
         return this.#interrupt(this.#loaded(threadId), String(params.turnId));
+      case "thread/settings/update":
+        this.#loaded(threadId);
+        return {};
       case "thread/queue/add": {
         const live = this.#loaded(threadId);
+        const size = (params.input as { text: string }[]).reduce((sum, { text }) => sum + text.length, 0);
+        if (size > INPUT_LIMIT) {
+          throw new Refusal(-32602, `Input exceeds the maximum of ${INPUT_LIMIT} characters`);
+        }
         const entry = {
           id: crypto.randomUUID(),
           input: params.input as { text: string }[],
@@ -281,7 +291,8 @@ export class FakeAppServer {
     // Before or after the answer: both were seen.
     if (this.#live.size % 2 === 0) started();
     else after.push(started);
-    return { thread: this.#shown(thread), model: "fake", cwd: params.cwd };
+    const { approvalPolicy, sandbox } = params;
+    return { thread: this.#shown(thread), model: "fake", cwd: params.cwd, approvalPolicy, sandbox };
   }
 
   #resume(client: Client, threadId: string, after: (() => void)[]): unknown {

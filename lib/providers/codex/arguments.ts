@@ -43,8 +43,15 @@ export function splitArguments(args: readonly string[]): ThreadArguments {
   return result;
 }
 
-/** Returns the arguments of the app-server. Only the hash of the capability token is in them (S-15). */
-export function serverArguments(serverArgs: readonly string[], tokenSha256: string, port: number): string[] {
+/**
+ * Returns the arguments of the app-server. Only the hash of the capability token is in them (S-15). The model is the
+ * default of every thread, so that it also holds in conversations that the person begins with `/new`.
+ */
+export function serverArguments(
+  { serverArgs, model }: ThreadArguments,
+  tokenSha256: string,
+  port: number,
+): string[] {
   return [
     "app-server",
     "--listen",
@@ -54,10 +61,23 @@ export function serverArguments(serverArgs: readonly string[], tokenSha256: stri
     "--ws-token-sha256",
     tokenSha256,
     ...serverArgs,
+    ...(model === null ? [] : ["-c", `model=${JSON.stringify(model)}`]),
   ];
 }
 
-/** What an approval mode sets on the thread (`thread/start` and `thread/resume`, Codex 0.169.0). */
+/**
+ * Returns the arguments of the TUI as a client of the app-server. Without `-C` it asks for no trust and works in the
+ * server's directory.
+ */
+export function terminalArguments(url: string, tokenVariable: string, threadId: string): string[] {
+  return ["--remote", url, "--remote-auth-token-env", tokenVariable, "resume", threadId];
+}
+
+/**
+ * What an approval mode sets on a thread that we begin or resume (Codex 0.169.0). The TUI begins its own threads with
+ * settings of its own and takes none for one that it resumes ("Permission overrides are not supported"), so that those
+ * are given the mode with `thread/settings/update`.
+ */
 export function approvalSettings(
   approval: ApprovalMode,
 ): {

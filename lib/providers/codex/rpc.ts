@@ -19,12 +19,16 @@ export class RpcError extends RunnerError {
 /** What a link to the app-server tells its owner. A throw of a handler is caught and logged. */
 export interface RpcEvents {
   notification(method: string, params: Record<string, unknown>): void;
-  /** A request of the server; null: unknown, answered with -32601. */
-  request(method: string, params: Record<string, unknown>): Promise<unknown>;
+  /** A request of the server. */
+  request(method: string, params: Record<string, unknown>): unknown;
+  /** A request got no answer within 30 s: the server hangs. What was asked may still happen when it wakes up. */
+  hung(method: string): void;
 }
 
-/** Answer for a server request whose method is not known here. */
+/** Answer for a server request whose method is not known here (-32601). */
 export const UNKNOWN_METHOD: unique symbol = Symbol("unknown method");
+/** Answer for a server request that is another client's to answer. */
+export const UNANSWERED: unique symbol = Symbol("unanswered");
 
 interface Pending {
   resolve(value: unknown): void;
@@ -100,6 +104,7 @@ export class RpcLink {
       const cancel = this.#clock.setTimer(timeoutMs, () => {
         finish();
         reject(new RunnerError("E_RPC", `codex did not answer ${method} within ${timeoutMs} ms`));
+        if (timeoutMs >= REQUEST_MS) this.#events.hung(method);
       });
       this.#pending.set(id, {
         method,
@@ -143,7 +148,7 @@ export class RpcLink {
     const { id, method } = message;
     const params = isRecord(message.params) ? message.params : {};
     try {
-      if (typeof method === "string" && "id" in message) void this.#asked(id, method, params);
+      if (typeof method === "string" && "id" in message) this.#asked(id, method, params);
       else if (typeof method === "string") this.#events.notification(method, params);
       else if (typeof id === "number") this.#answered(id, message);
       else this.#log.debug("codex answered an unknown request");
@@ -161,13 +166,14 @@ export class RpcLink {
     pending.reject(new RpcError(code, String(error.message ?? ""), pending.method));
   }
 
-  async #asked(id: unknown, method: string, params: Record<string, unknown>): Promise<void> {
+  #asked(id: unknown, method: string, params: Record<string, unknown>): void {
     if (typeof id !== "number" && typeof id !== "string") {
       this.#send({ id: null, error: { code: -32600, message: "a request needs an id" } });
       return;
     }
     try {
-      const result = await this.#events.request(method, params);
+      const result = this.#events.request(method, params);
+      if (result === UNANSWERED) return;
       if (result === UNKNOWN_METHOD) {
         this.#send({ id, error: { code: -32601, message: `${shown(method)} is not known here` } });
       } else this.#send({ id, result });

@@ -1,387 +1,435 @@
-import { createHash } from "node:crypto";
-import { lines } from "../../base/bytes.ts";
-import { delay, TIMED_OUT, withDeadline } from "../../base/clock.ts";
+import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { messageOf, RunnerError, shown } from "../../base/errors.ts";
-import { randomToken } from "../../base/secret.ts";
-import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
+import type { ExitStatus } from "../../process/contract.ts";
 import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
-import { approvalSettings, serverArguments, splitArguments, type ThreadArguments } from "./arguments.ts";
-import { RpcError, RpcLink } from "./rpc.ts";
+import { approvalSettings, splitArguments, type ThreadArguments } from "./arguments.ts";
+import { isGone, listTurns, modeOf, type OpenedThread, resumeThread, type ThreadInfo } from "./calls.ts";
+import { Connection } from "./connection.ts";
+import { Conversations, type Following, isConversation } from "./conversations.ts";
+import { ThreadMemory } from "./memory.ts";
+import { probeThreads } from "./probe.ts";
+import { RpcError, type RpcLink, UNANSWERED } from "./rpc.ts";
+import { type Address, type AppServer, startServer } from "./server.ts";
 import { declineRequest } from "./server_requests.ts";
-import { CodexThread, probeTurns, type Turn } from "./thread.ts";
+import type { CodexTerminal } from "./terminal.ts";
+import type { CodexThread } from "./thread.ts";
 
-const BANNER_MS = 20_000;
 const INTERRUPT_MS = 1_000;
 const TERM_MS = 1_000;
-/** A link that dropped while the server lives must be back in this time (R-21). */
-const RECONNECT_MS = 10_000;
-const TURNS = 50;
-
-/** Notifications nobody needs: evidence comes from items, not from their pieces. */
-const QUIET = [
-  "item/agentMessage/delta",
-  "item/reasoning/textDelta",
-  "item/reasoning/summaryTextDelta",
-  "item/reasoning/summaryPartAdded",
-  "item/commandExecution/outputDelta",
-  "item/fileChange/outputDelta",
-  "item/mcpToolCall/progress",
-  "account/rateLimits/updated",
-];
-
-interface QueueEntry {
-  id: string;
-  clientUserMessageId: string;
-}
-
-/** Variable in which the TUI finds the capability token; only its own process has it. */
-const TOKEN_VARIABLE = "AGENT_RELAY_CODEX_TOKEN";
+/** Longest time a probe looks for an answer; the runner's own deadline is a little later. */
+const PROBE_MS = 28_000;
+/** Longest time a delivery waits for a move of the person's to be followed. */
+const TURNING_MS = 10_000;
+const TOO_LARGE = -32602;
 
 /**
- * Codex (0.169.0): its app-server on a loopback port with a capability token, and one thread. In a terminal the TUI is
- * a second client of the same thread: the session ends with it, and approvals are the person's to answer there.
+ * One incarnation of Codex (0.169.0): an app-server on a loopback port with a capability token, and the conversation on
+ * it. In a terminal the TUI is a second client of the same thread; the person's moves in it are followed, and approvals
+ * are theirs to answer there.
  */
 export class CodexSession implements ProviderSession {
-  readonly #child: ChildHandle;
+  readonly #server: AppServer;
   readonly #launch: ProviderLaunch;
   readonly #ports: ProviderPorts;
-  readonly #token: string;
+  readonly #terminal: CodexTerminal;
+  readonly #address: Address;
   readonly #args: ThreadArguments;
+  readonly #conversations: Conversations;
+  readonly #memory: ThreadMemory;
+  readonly #over = new AbortController();
   readonly exited: Promise<ExitStatus>;
+  readonly #stuck = new Set<string>();
+  #connection: Connection | null = null;
+  /** The approval mode as the server understood it for our own thread. */
+  #mode: Record<string, unknown> | null = null;
   #url = "";
-  #rpc: RpcLink | null = null;
-  #thread: CodexThread | null = null;
-  #threadId: string | null;
-  #phase: "running" | "stopping" | "ended" = "running";
-  #lastError = "";
-  #tui: ChildHandle | null = null;
+  #ready = false;
+  /** Work on the person's last move; a delivery waits for it. */
+  #turning: Promise<unknown> = Promise.resolve();
 
-  static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<CodexSession> {
+  static async start(
+    launch: ProviderLaunch,
+    ports: ProviderPorts,
+    terminal: CodexTerminal,
+  ): Promise<CodexSession> {
     const args = splitArguments(launch.args);
-    const token = randomToken();
-    const hash = createHash("sha256").update(token).digest("hex");
-    const child = await ports.processes.spawn({
-      command: launch.command,
-      args: serverArguments(args.serverArgs, hash, 0),
-      cwd: launch.cwd,
-      env: launch.env,
-      stdin: "null",
-      stdout: "null",
-      stderr: "piped",
-      ownGroup: true,
-    });
-    return new CodexSession(child, launch, ports, token, args);
+    const address = terminal.address();
+    const server = await startServer(launch, ports, args, address);
+    return new CodexSession(server, launch, ports, terminal, address, args);
   }
 
   private constructor(
-    child: ChildHandle,
+    server: AppServer,
     launch: ProviderLaunch,
     ports: ProviderPorts,
-    token: string,
+    terminal: CodexTerminal,
+    address: Address,
     args: ThreadArguments,
   ) {
-    this.#child = child;
+    this.#server = server;
     this.#launch = launch;
     this.#ports = ports;
-    this.#token = token;
+    this.#terminal = terminal;
+    this.#address = address;
     this.#args = args;
-    this.#threadId = launch.resume;
-    const banner = Promise.withResolvers<string>();
-    const errors = this.#readErrors(child.stderr!, banner.resolve);
-    const tuiEnded = Promise.withResolvers<ExitStatus>();
-    this.exited = Promise.race([child.exited, tuiEnded.promise]).then(async (status) => {
-      // The person quit, or one of the two died: neither is of use without the other.
-      this.#phase = "ended";
-      this.#rpc?.close();
-      await Promise.all([this.#tui?.stop({ graceMs: TERM_MS }), child.stop({ graceMs: TERM_MS })]);
-      await errors;
-      if (status.code !== 0 && this.#lastError !== "") {
-        ports.log.warn("codex ended", { code: status.code, last: this.#lastError });
+    this.#memory = new ThreadMemory(launch.stateDir);
+    this.#conversations = new Conversations({
+      interactive: !launch.headless,
+      emit: (event) => ports.emit(event),
+    });
+    if (launch.resume !== null) this.#conversations.turnTo(launch.resume).assumePaused();
+    this.exited = server.child.exited.then(async (status) => {
+      this.#over.abort(new RunnerError("E_RPC", "codex ended"));
+      this.#connection?.close();
+      // Its shell commands are in sessions of their own and outlive a server that was killed (measured).
+      await server.child.stop({ graceMs: 0 });
+      await server.drained;
+      if (server.portTaken()) await terminal.portTaken();
+      if (status.code !== 0 && server.lastWords() !== "") {
+        ports.log.warn("codex ended", { code: status.code, last: server.lastWords() });
       }
       return status;
     });
-    void this.#begin(banner.promise, tuiEnded.resolve);
+    void this.#begin();
   }
 
   get pid(): number {
-    return this.#child.pid;
+    return this.#server.child.pid;
   }
 
-  async #readErrors(stderr: ReadableStream<Uint8Array>, banner: (url: string) => void): Promise<void> {
-    try {
-      for await (const line of lines(stderr, { maxLineBytes: 64 * 1024 })) {
-        if (line.kind !== "line" || line.text.trim() === "") continue;
-        const url = /listening on: (ws:\/\/127\.0\.0\.1:\d+)/.exec(line.text)?.[1];
-        if (url !== undefined) banner(url);
-        else this.#lastError = shown(line.text, 300);
-        this.#ports.log.debug("codex stderr", { line: shown(line.text, 300) });
-      }
-    } catch { /* the process ended */ }
+  get #running(): boolean {
+    return !this.#over.signal.aborted;
   }
 
-  /** Banner, link, thread; a start that fails ends the process, which is what the supervisor acts on. */
-  async #begin(banner: Promise<string>, tuiEnded: (status: ExitStatus) => void): Promise<void> {
+  async #begin(): Promise<void> {
     try {
-      const gone = this.#child.exited.then(() => null);
-      const url = await withDeadline(this.#ports.clock, BANNER_MS, Promise.race([banner, gone]));
-      if (url === TIMED_OUT || url === null) {
-        throw new RunnerError("E_RPC", "codex app-server did not say where it listens");
-      }
-      this.#url = url;
-      await this.#connect();
-      await this.#checkLogin();
-      if (!this.#launch.headless) await this.#openTui(tuiEnded);
-      this.#ports.emit({ type: "ready", resume: this.#threadId });
+      this.#url = await this.#server.url;
     } catch (error) {
-      if (this.#phase !== "running") return;
-      this.#ports.log.warn("codex cannot be used", { error: messageOf(error) });
-      await this.#child.stop({ graceMs: 0 });
+      return this.#giveUp(messageOf(error));
     }
-  }
-
-  /** Starts the TUI on the runner's own thread. Without -C it asks for no trust and works in the server's directory. */
-  async #openTui(ended: (status: ExitStatus) => void): Promise<void> {
-    const tui = await this.#ports.processes.spawn({
-      command: this.#launch.command,
-      args: ["--remote", this.#url, "--remote-auth-token-env", TOKEN_VARIABLE, "resume", this.#threadId!],
-      cwd: this.#launch.cwd,
-      env: { ...this.#launch.env, [TOKEN_VARIABLE]: this.#token },
-      stdin: "inherit",
-      stdout: "inherit",
-      stderr: "inherit",
-      ownGroup: false,
-    });
-    this.#tui = tui;
-    void tui.exited.then(ended);
-  }
-
-  /** Dials, shakes hands and takes the thread up, or begins one. */
-  async #connect(): Promise<void> {
-    const rpc = new RpcLink({
+    if (!this.#running) return;
+    const { clock, log } = this.#ports;
+    this.#terminal.listening(this.#url, this.#address.token);
+    this.#connection = new Connection({
       url: this.#url,
-      token: this.#token,
-      clock: this.#ports.clock,
-      log: this.#ports.log,
+      token: this.#address.token,
+      version: this.#launch.version,
+      clock,
+      log,
       random: Math.random,
       events: {
-        notification: (method, params) => {
-          if (method === "thread/started") this.#threadStarted(params.thread);
-          this.#thread?.take(method, params);
-          // Somebody stopped a turn, not the work that waits behind it.
-          if (method === "turn/completed" && this.#thread?.paused === true) void this.#startQueue();
-        },
-        request: (method, params) => {
-          // Left to the person at the TUI; the answer given there settles the request on the server.
-          if (!this.#launch.headless) return new Promise(() => {});
-          this.#ports.log.warn("declined, nobody can answer", {
-            method,
-            threadId: String(params.threadId ?? ""),
-          });
-          return Promise.resolve(declineRequest(method));
-        },
+        notification: (method, params) => this.#notified(method, params),
+        request: (method, params) => this.#asked(method, params),
+        hung: (method) => this.#giveUp(`no answer to ${method}`),
       },
+      up: (rpc, again) => this.#up(rpc, again),
+      lost: (reason) => this.#giveUp(reason),
     });
-    await rpc.opened;
-    await rpc.request("initialize", {
-      clientInfo: { name: "agent-relay-runner", title: null, version: this.#launch.version },
-      capabilities: { experimentalApi: true, optOutNotificationMethods: QUIET },
+  }
+
+  /** A server that is of no use is ended, which is what the supervisor acts on. */
+  #giveUp(reason: string): void {
+    if (!this.#running) return;
+    this.#ports.log.warn("codex cannot be used", { error: reason });
+    void this.#server.child.stop({ graceMs: 0 });
+  }
+
+  /** On a fresh link: the conversation, then whatever was missed, then the terminal. */
+  async #up(rpc: RpcLink, again: boolean): Promise<void> {
+    const current = await this.#openThread(rpc);
+    for (const thread of this.#conversations.all) {
+      if (thread !== current) await this.#subscribeOrDrop(rpc, thread);
+      if (again) await this.#catchUp(rpc, thread);
+    }
+    this.#conversations.changed();
+    if (!this.#ready) await this.#checkLogin(rpc);
+    if (again) await this.#findMoves(rpc);
+    if (!this.#launch.headless) await this.#show(current.id);
+    if (this.#ready || !this.#running) return;
+    this.#ready = true;
+    this.#ports.emit({ type: "ready", resume: current.id });
+    // What waited in the queue has begun with the resume, before anybody listened.
+    this.#ports.emit({ type: "activity", activity: this.#conversations.activity });
+  }
+
+  #show(threadId: string): Promise<void> {
+    return this.#terminal.show({
+      url: this.#url,
+      threadId,
+      launch: this.#launch,
+      ports: this.#ports,
+      failed: (status) => this.#giveUp(`its terminal ended (${status.signal ?? status.code})`),
     });
-    rpc.notify("initialized");
-    this.#rpc = rpc;
-    await this.#openThread(rpc);
-    void rpc.closed.then(() => this.#lost(rpc));
   }
 
-  /** The person began another conversation (`/new`); helper threads of the TUI are ephemeral and none of ours. */
-  #threadStarted(value: unknown): void {
-    const thread = value as { id?: string; ephemeral?: boolean; threadSource?: string | null };
-    if (this.#launch.headless || thread.threadSource !== "user" || thread.ephemeral === true) return;
-    if (thread.id === undefined || thread.id === this.#threadId) return;
-    const threadId = thread.id;
-    this.#threadId = threadId;
-    this.#thread = new CodexThread((event) => this.#ports.emit(event), threadId);
-    this.#ports.emit({ type: "activity", activity: "idle" });
-    this.#ports.emit({ type: "conversation", resume: threadId });
-    this.#subscribe(threadId).catch((error) =>
-      this.#ports.log.warn("the new conversation cannot be followed", { error: messageOf(error) })
-    );
-  }
-
-  async #subscribe(threadId: string): Promise<void> {
-    const rpc = this.#need();
-    // A thread without a turn has no file yet; a name makes it (measured).
-    await rpc.request("thread/name/set", { threadId, name: this.#launch.label ?? this.#launch.agentId });
-    const { thread } = await this.#resume(rpc, { threadId, excludeTurns: true });
-    this.#thread?.status(thread.status);
-  }
-
-  async #openThread(rpc: RpcLink): Promise<void> {
+  /** Takes the conversation up, or begins one. */
+  async #openThread(rpc: RpcLink): Promise<CodexThread> {
     const settings = {
       cwd: this.#launch.cwd,
       ...approvalSettings(this.#launch.approval),
       ...(this.#args.model === null ? {} : { model: this.#args.model }),
     };
-    if (this.#threadId !== null) {
-      const threadId = this.#threadId;
-      // Before the resume: what is queued starts with it, and its first notifications must find the thread.
-      // Whether its last turn was interrupted by an earlier process is not told: then the queue stands still.
-      this.#thread ??= new CodexThread((event) => this.#ports.emit(event), threadId, { paused: true });
+    const known = this.#conversations.current;
+    if (known !== null) {
       try {
-        const { thread } = await this.#resume(rpc, { threadId, excludeTurns: true, ...settings });
-        this.#thread.status(thread.status);
-        return;
+        return await this.#subscribe(rpc, known, settings);
       } catch (error) {
-        if (!(error instanceof RpcError) || !/no rollout|not found/i.test(error.message)) throw error;
-        this.#ports.log.warn("the conversation is gone, a new one begins", { threadId });
-        this.#thread = null;
+        if (!isGone(error)) throw error;
+        this.#ports.log.warn("the conversation is gone, a new one begins", { threadId: known.id });
+        this.#conversations.drop(known);
       }
     }
-    const { thread } = await rpc.request<{ thread: { id: string } }>("thread/start", settings);
-    this.#threadId = thread.id;
-    this.#thread = new CodexThread((event) => this.#ports.emit(event), thread.id);
-    // Makes the thread's file, without which it could not be resumed before its first turn (measured).
-    await rpc.request("thread/name/set", {
-      threadId: thread.id,
-      name: this.#launch.label ?? this.#launch.agentId,
+    const started = await rpc.request<OpenedThread>("thread/start", settings);
+    const { thread } = started;
+    this.#mode = modeOf(started);
+    const begun = this.#conversations.turnTo(thread.id);
+    this.#memory.note(thread.id);
+    await this.#name(rpc, thread.id);
+    if (this.#ready) this.#ports.emit({ type: "conversation", resume: thread.id });
+    return begun;
+  }
+
+  /** Makes the thread's file, without which it could not be resumed before its first turn (measured). */
+  async #name(rpc: RpcLink, threadId: string): Promise<void> {
+    const name = this.#launch.label ?? this.#launch.agentId;
+    await rpc.request("thread/name/set", { threadId, name });
+  }
+
+  async #subscribe(
+    rpc: RpcLink,
+    thread: CodexThread,
+    settings: Record<string, unknown> = {},
+  ): Promise<CodexThread> {
+    await this.#conversations.resuming(thread.id, async () => {
+      const resumed = await resumeThread(rpc, this.#ports.clock, thread.id, settings);
+      if ("approvalPolicy" in settings) this.#mode = modeOf(resumed);
+      thread.status(resumed.thread.status);
+      this.#conversations.changed();
     });
+    return thread;
   }
 
-  /** Right after a turn began the answer may be -32601 once (measured). */
-  async #resume(rpc: RpcLink, params: Record<string, unknown>): Promise<{ thread: { status: unknown } }> {
-    for (let attempt = 0;; attempt++) {
-      try {
-        return await rpc.request("thread/resume", params);
-      } catch (error) {
-        if (!(error instanceof RpcError) || error.rpcCode !== -32601 || attempt >= 20) throw error;
-        await delay(this.#ports.clock, 50);
-      }
-    }
-  }
-
-  async #checkLogin(): Promise<void> {
-    const account = await this.#need().request<{ account: unknown; requiresOpenaiAuth?: boolean }>(
-      "account/read",
-      {},
-    );
-    if (account.requiresOpenaiAuth === true && account.account === null) {
-      this.#ports.emit({ type: "fault", reason: "codex is not logged in; run codex login" });
-    }
-  }
-
-  /** The link dropped though the server may live: what was missed is read from the thread. */
-  async #lost(rpc: RpcLink): Promise<void> {
-    if (this.#phase !== "running" || this.#rpc !== rpc) return;
-    this.#rpc = null;
-    this.#ports.log.warn("the link to codex dropped, connecting again");
-    const deadline = this.#ports.clock.mono() + RECONNECT_MS;
-    for (let attempt = 0; this.#phase === "running"; attempt++) {
-      try {
-        await this.#connect();
-        return await this.#catchUp();
-      } catch (error) {
-        if (this.#ports.clock.mono() >= deadline) {
-          this.#ports.log.warn("codex cannot be reached any more", { error: messageOf(error) });
-          await this.#child.stop({ graceMs: 0 });
-          return;
-        }
-        await delay(this.#ports.clock, Math.min(1_000, 50 * 2 ** attempt));
-      }
-    }
-  }
-
-  /** Replays turns that ended while the link was down. */
-  async #catchUp(): Promise<void> {
-    for (const turn of (await this.#turns()).reverse()) {
-      for (const item of turn.items ?? []) {
-        this.#thread?.take("item/completed", { threadId: this.#threadId, turnId: turn.id, item });
-      }
-      if (turn.status !== "inProgress") this.#thread?.completed(turn);
-    }
-  }
-
-  #need(): RpcLink {
-    if (this.#rpc === null) throw new RunnerError("E_RPC", "the link to codex is down");
-    return this.#rpc;
-  }
-
-  async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    await this.#need().request("thread/queue/add", {
-      threadId: this.#threadId,
-      input: [{ type: "text", text: delivery.text }],
-      clientUserMessageId: delivery.deliveryId,
-    });
-    if (this.#thread?.paused === true) await this.#startQueue();
-  }
-
-  async #startQueue(): Promise<void> {
-    if (this.#phase !== "running") return;
+  async #subscribeOrDrop(rpc: RpcLink, thread: CodexThread): Promise<void> {
     try {
-      await this.#need().request("thread/queue/start", { threadId: this.#threadId });
+      await this.#subscribe(rpc, thread);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      this.#conversations.drop(thread);
+    }
+  }
+
+  async #catchUp(rpc: RpcLink, thread: CodexThread): Promise<void> {
+    thread.catchUp(await listTurns(rpc, this.#ports.clock, thread.id));
+    if (thread.activity === "idle" && thread.open.size > 0) void this.#startQueue(rpc, thread);
+  }
+
+  /** Somebody stopped a turn, not the work that waits behind it; an empty queue refuses, which is fine. */
+  async #startQueue(rpc: RpcLink, thread: CodexThread): Promise<void> {
+    try {
+      await rpc.request("thread/queue/start", { threadId: thread.id });
     } catch (error) {
       this.#ports.log.debug("the queue was not started", { error: messageOf(error) });
     }
   }
 
-  async #turns(): Promise<Turn[]> {
-    const page = await this.#need().request<{ data: Turn[] }>("thread/turns/list", {
-      threadId: this.#threadId,
-      limit: TURNS,
-      itemsView: "full",
-    });
-    return page.data;
+  async #checkLogin(rpc: RpcLink): Promise<void> {
+    const account = await rpc.request<{ account: unknown; requiresOpenaiAuth?: boolean }>("account/read", {});
+    if (account.requiresOpenaiAuth === true && account.account === null) {
+      this.#ports.emit({ type: "fault", reason: "codex is not logged in; run codex login" });
+    }
   }
 
-  async #queue(): Promise<QueueEntry[]> {
-    const answer = await this.#need().request<{ data?: QueueEntry[] }>("thread/queue/list", {
-      threadId: this.#threadId,
-    });
-    return answer.data ?? [];
+  #asked(method: string, params: Record<string, unknown>): unknown {
+    // Left to the person at the TUI; the answer given there settles the request on the server.
+    if (!this.#launch.headless) return UNANSWERED;
+    this.#ports.log.warn("declined, nobody can answer", { method, threadId: String(params.threadId ?? "") });
+    return declineRequest(method);
   }
 
-  async probe(deliveryIds: string[]): Promise<Map<string, ProbeResult>> {
-    const results = new Map<string, ProbeResult>();
-    try {
-      const queue = await this.#queue();
-      const turns = await this.#turns();
-      for (const id of deliveryIds) {
-        const queued = queue.some((entry) => entry.clientUserMessageId === id);
-        if (queued) results.set(id, { state: "placed", evidence: "entry of thread/queue/list" });
-        else results.set(id, probeTurns(turns, id) ?? { state: "absent" });
-      }
-      // After an interrupt the queue stands still until it is told to go on (measured).
-      if (queue.length > 0 && this.#thread?.activity === "idle") await this.#startQueue();
-    } catch (error) {
-      for (const id of deliveryIds) {
-        if (!results.has(id)) results.set(id, { state: "unknown", reason: messageOf(error) });
+  #notified(method: string, params: Record<string, unknown>): void {
+    this.#follow(this.#conversations.take(method, params));
+    if (method !== "turn/completed") return;
+    const thread = this.#conversations.all.find((each) => each.id === params.threadId);
+    const rpc = this.#connection?.now;
+    if (thread?.paused === true && rpc) void this.#startQueue(rpc, thread);
+  }
+
+  #follow(following: Following): void {
+    switch (following.type) {
+      case "none":
+        return;
+      case "returned":
+        return this.#turnTo(following.thread.id, null);
+      case "begun":
+        return this.#turnTo(following.threadId, async (rpc) => {
+          await this.#applyMode(rpc, following.threadId);
+          await this.#take(rpc, following.threadId);
+        });
+      case "unknown": {
+        const { threadId } = following;
+        // Until it is known what it is; its further notifications are not looked at again.
+        this.#conversations.ignore(threadId);
+        this.#move(async (rpc) => {
+          const { thread } = await rpc.request<{ thread: ThreadInfo }>("thread/read", { threadId });
+          if (!isConversation(thread)) return;
+          this.#turnTo(threadId, (again) => this.#take(again, threadId));
+          this.#conversations.current?.assumePaused();
+        });
       }
     }
-    return results;
   }
 
+  /** The person looks at this conversation now: messages go there. */
+  #turnTo(threadId: string, take: ((rpc: RpcLink) => Promise<void>) | null): void {
+    this.#conversations.turnTo(threadId);
+    this.#terminal.looksAt(threadId);
+    this.#ports.log.info("the person turned to another conversation", { threadId });
+    this.#ports.emit({ type: "conversation", resume: threadId });
+    if (take !== null) this.#move(take);
+  }
+
+  /** Follows a move of the person's; one after another, and again on the next link when this one drops. */
+  #move(work: (rpc: RpcLink) => Promise<void>): void {
+    this.#turning = this.#turning.then(async () => {
+      for (let attempt = 0; attempt < 5 && this.#running; attempt++) {
+        try {
+          return await work(await this.#link(this.#over.signal));
+        } catch (error) {
+          if (!this.#running) return;
+          this.#ports.log.debug("the person's move cannot be followed yet", { error: messageOf(error) });
+        }
+      }
+    });
+  }
+
+  /** The approval mode of the run holds in a conversation that the TUI began, which it does with settings of its own. */
+  async #applyMode(rpc: RpcLink, threadId: string): Promise<void> {
+    if (this.#mode !== null) await rpc.request("thread/settings/update", { threadId, ...this.#mode });
+  }
+
+  /** Subscribes to a conversation of the person's; one without a turn gets a name, which makes it a file. */
+  async #take(rpc: RpcLink, threadId: string): Promise<void> {
+    const thread = this.#conversations.all.find((each) => each.id === threadId);
+    if (thread === undefined) return;
+    try {
+      await this.#subscribe(rpc, thread);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      await this.#name(rpc, threadId);
+      await this.#subscribe(rpc, thread);
+    }
+    await this.#catchUp(rpc, thread);
+  }
+
+  /** Looks for a conversation that the person began while the link was down. Ids rise with time (UUIDv7). */
+  async #findMoves(rpc: RpcLink): Promise<void> {
+    if (this.#launch.headless) return;
+    const { data } = await rpc.request<{ data: string[] }>("thread/loaded/list", {});
+    for (const threadId of data.toSorted()) {
+      if (!this.#conversations.knows(threadId)) this.#follow({ type: "unknown", threadId });
+    }
+  }
+
+  #link(signal: AbortSignal): Promise<RpcLink> {
+    return this.#connection?.link(signal) ??
+      Promise.reject(new RunnerError("E_RPC", "the link to codex is down"));
+  }
+
+  async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await withDeadline(this.#ports.clock, TURNING_MS, this.#turning);
+    const rpc = await this.#link(signal);
+    for (let attempt = 0;; attempt++) {
+      const thread = this.#conversations.current!;
+      this.#memory.note(thread.id);
+      thread.expect(delivery.deliveryId);
+      try {
+        await rpc.request("thread/queue/add", {
+          threadId: thread.id,
+          input: [{ type: "text", text: delivery.text }],
+          clientUserMessageId: delivery.deliveryId,
+        });
+      } catch (error) {
+        if (!(error instanceof RpcError)) throw error;
+        // Refused: it is not there. Every other failure leaves that open.
+        thread.forget(delivery.deliveryId);
+        if (error.rpcCode === TOO_LARGE) {
+          return this.#ports.emit({
+            type: "failed",
+            deliveryIds: [delivery.deliveryId],
+            failure: "message",
+            reason: shown(error.message, 300),
+          });
+        }
+        if (attempt > 0 || !isGone(error)) throw error;
+        // Unloaded by the server, which it does with threads that rest.
+        await this.#subscribe(rpc, thread);
+        continue;
+      }
+      if (thread.paused) await this.#startQueue(rpc, thread);
+      return;
+    }
+  }
+
+  async probe(deliveryIds: string[], signal: AbortSignal): Promise<Map<string, ProbeResult>> {
+    const cancel = new AbortController();
+    const cancelTimer = this.#ports.clock.setTimer(
+      PROBE_MS,
+      () => cancel.abort(new Error("no answer in time")),
+    );
+    const either = AbortSignal.any([signal, cancel.signal, this.#over.signal]);
+    try {
+      for (;;) {
+        try {
+          // A link that is down says nothing about the messages: it is waited for.
+          const rpc = await this.#link(either);
+          return await probeThreads(rpc, this.#ports.clock, deliveryIds, {
+            conversations: this.#conversations,
+            remembered: this.#memory.ids,
+            stuck: this.#stuck,
+            startQueue: (thread) => this.#startQueue(rpc, thread),
+          });
+        } catch (error) {
+          if (!either.aborted && !(error instanceof RpcError)) continue;
+          const reason = messageOf(error);
+          return new Map(deliveryIds.map((id) => [id, { state: "unknown", reason }]));
+        }
+      }
+    } finally {
+      cancelTimer();
+    }
+  }
+
+  /** Interrupts what runs for us; a turn of the person's in the terminal is theirs. */
   async interrupt(): Promise<void> {
-    const turnId = this.#thread?.turnId ?? null;
-    if (turnId === null || this.#rpc === null) return;
-    try {
-      await this.#rpc.request("turn/interrupt", { threadId: this.#threadId, turnId }, INTERRUPT_MS);
-    } catch (error) {
-      this.#ports.log.debug("interrupt", { error: messageOf(error) });
-    }
+    await this.#interrupt((thread) => this.#launch.headless || thread.holdsDelivery);
+  }
+
+  async #interrupt(which: (thread: CodexThread) => boolean): Promise<void> {
+    const rpc = this.#connection?.now;
+    if (!rpc) return;
+    await Promise.all(this.#conversations.all.map(async (thread) => {
+      const { id: threadId, turnId } = thread;
+      if (turnId === null || !which(thread)) return;
+      try {
+        await rpc.request("turn/interrupt", { threadId, turnId }, INTERRUPT_MS);
+      } catch (error) {
+        this.#ports.log.debug("interrupt", { error: messageOf(error) });
+      }
+    }));
   }
 
   async shutdown(options: { graceful: boolean; timeoutMs: number }): Promise<ExitStatus> {
-    if (this.#phase === "running") this.#phase = "stopping";
-    if (options.graceful) {
+    const { child } = this.#server;
+    if (options.graceful && this.#running) {
       // A server with a running turn only drains at its first signal; the second one ends it (measured).
-      await this.interrupt();
-      this.#child.signal("SIGTERM");
+      await this.#interrupt(() => true);
+      child.signal("SIGTERM");
       const waitMs = Math.min(TERM_MS, options.timeoutMs);
-      if (await withDeadline(this.#ports.clock, waitMs, this.#child.exited) === TIMED_OUT) {
+      if (await withDeadline(this.#ports.clock, waitMs, child.exited) === TIMED_OUT) {
         this.#ports.log.debug("codex drains, a second signal ends it");
       }
     }
-    const stop = { graceMs: options.graceful ? options.timeoutMs : 0 };
-    const [status] = await Promise.all([this.#child.stop(stop), this.#tui?.stop(stop)]);
-    return status;
+    return await child.stop({ graceMs: options.graceful ? options.timeoutMs : 0 });
   }
 }

@@ -1,4 +1,5 @@
 import type { Activity, ProbeResult, ProviderEvent } from "../contract.ts";
+import { AnswerCount } from "./answers.ts";
 import { classify, type CodexTurnError } from "./failure.ts";
 
 /** An item of a turn, as far as it is read here. */
@@ -17,37 +18,23 @@ export interface Turn {
   items?: ThreadItem[];
 }
 
-/** How far the model is with the answers of one turn. */
-interface Answers {
-  /** The answer under way was counted when the one before it called a tool. */
-  counted: boolean;
-  /** The newest answer is complete. */
-  answered: boolean;
-  /** The newest answer called a tool. */
-  called: boolean;
-  /** Ids of the calls so far: each is told of twice, at its start and its end. */
-  calls: Set<string>;
-}
-
-/** Items with which an answer ends or goes on by itself; all others are calls of tools. */
-const SPOKEN = new Set(["agentMessage", "reasoning", "plan", "contextCompaction"]);
-
-function newTurn() {
-  return {
-    deliveries: [] as string[],
-    seen: false,
-    text: "",
-    counted: false,
-    answered: false,
-    called: false,
-    calls: new Set<string>(),
-  };
-}
-
 /** Items that the model itself produced: each proves that it saw the turn's input. */
 function isModelOutput(item: ThreadItem): boolean {
   return item.type !== undefined && item.type !== "userMessage" && item.type !== "hookPrompt";
 }
+
+/** A turn under way, as far as it matters here. */
+interface LiveTurn {
+  deliveries: string[];
+  seen: boolean;
+  text: string;
+  /** Items whose text was passed on. */
+  printed: Set<string>;
+  answers: AnswerCount;
+}
+
+/** Ended turns remembered, so that a look back does not tell of them again. */
+const ENDED_LIMIT = 200;
 
 /**
  * Follows one thread of the app-server (Codex 0.169.0) and turns notifications into events. Pure.
@@ -56,17 +43,18 @@ function isModelOutput(item: ThreadItem): boolean {
  * is `placed` only; the first item of the model in that turn is `seen`; `turn/completed` says how it ended.
  */
 export class CodexThread {
+  readonly id: string;
   readonly #emit: (event: ProviderEvent) => void;
-  readonly #turns = new Map<string, { deliveries: string[]; seen: boolean; text: string } & Answers>();
+  readonly #turns = new Map<string, LiveTurn>();
+  readonly #ended = new Set<string>();
+  readonly #open = new Set<string>();
   #activity: Activity = "idle";
-  #threadId: string;
   #turnId: string | null = null;
   #paused = false;
 
-  constructor(emit: (event: ProviderEvent) => void, threadId: string, options: { paused?: boolean } = {}) {
+  constructor(emit: (event: ProviderEvent) => void, id: string) {
+    this.id = id;
     this.#emit = emit;
-    this.#threadId = threadId;
-    this.#paused = options.paused === true;
   }
 
   get activity(): Activity {
@@ -83,9 +71,34 @@ export class CodexThread {
     return this.#turnId;
   }
 
-  /** Takes a notification; those of other threads are ignored. */
+  /** Deliveries that were handed to this thread and have not ended. */
+  get open(): ReadonlySet<string> {
+    return this.#open;
+  }
+
+  /** True when the running turn holds a delivery of ours. */
+  get holdsDelivery(): boolean {
+    const turn = this.#turnId === null ? undefined : this.#turns.get(this.#turnId);
+    return turn?.deliveries.some((id) => this.#open.has(id)) === true;
+  }
+
+  /** Whether its last turn was interrupted is not told of a stored thread: then its queue stands still. */
+  assumePaused(): void {
+    this.#paused = true;
+  }
+
+  /** A delivery is about to be handed to this thread. */
+  expect(deliveryId: string): void {
+    this.#open.add(deliveryId);
+  }
+
+  /** The delivery is not in this thread after all. */
+  forget(deliveryId: string): void {
+    this.#open.delete(deliveryId);
+  }
+
+  /** Takes a notification of this thread. */
   take(method: string, params: Record<string, unknown>): void {
-    if (params.threadId !== this.#threadId) return;
     switch (method) {
       case "thread/status/changed":
         return this.status(params.status);
@@ -94,12 +107,13 @@ export class CodexThread {
         this.#paused = false;
         return;
       case "thread/tokenUsage/updated":
-        return this.#answered(String(params.turnId));
+        if (!this.#ended.has(String(params.turnId))) this.#turn(String(params.turnId)).answers.usage();
+        return;
       case "item/started":
       case "item/completed":
         return this.#item(String(params.turnId), params.item as ThreadItem, method === "item/completed");
       case "turn/completed":
-        return this.completed(params.turn as Turn);
+        return this.#completed(params.turn as Turn);
     }
   }
 
@@ -107,10 +121,27 @@ export class CodexThread {
   status(status: unknown): void {
     const type = typeof status === "string" ? status : (status as { type?: string } | null)?.type;
     const flags = (status as { activeFlags?: string[] } | null)?.activeFlags ?? [];
-    const activity: Activity = type !== "active" ? "idle" : flags.length > 0 ? "approval" : "busy";
-    if (activity === this.#activity) return;
-    this.#activity = activity;
-    this.#emit({ type: "activity", activity });
+    this.#activity = type !== "active" ? "idle" : flags.length > 0 ? "approval" : "busy";
+  }
+
+  /**
+   * Takes the thread's turns (newest first) after a time in which notifications were missed. Only turns that are still
+   * of interest are told of: running ones, those that were under way, and those that hold an open delivery.
+   */
+  catchUp(turns: readonly Turn[]): void {
+    this.#turnId = null;
+    for (const turn of [...turns].reverse()) {
+      const turnId = String(turn.id);
+      const running = turn.status === "inProgress";
+      const ours = turn.items?.some((item) =>
+        typeof item.clientId === "string" && this.#open.has(item.clientId)
+      );
+      if (this.#ended.has(turnId) || !(running || this.#turns.has(turnId) || ours)) continue;
+      this.#paused = false;
+      for (const item of turn.items ?? []) this.#item(turnId, item, true);
+      if (running) this.#turnId = turnId;
+      else this.#completed(turn);
+    }
   }
 
   #item(turnId: string, item: ThreadItem, completed: boolean): void {
@@ -139,51 +170,38 @@ export class CodexThread {
         });
       }
     }
-    if (isModelOutput(item) && !SPOKEN.has(item.type!) && !turn.calls.has(item.id ?? "")) {
-      turn.calls.add(item.id ?? "");
-      turn.called = true;
-      this.#asksAgain(turn);
-    }
-    if (completed && item.type === "agentMessage" && item.text) {
+    if (isModelOutput(item)) turn.answers.item(item.type!, item.id ?? "");
+    if (completed && item.type === "agentMessage" && item.text && !turn.printed.has(String(item.id))) {
+      turn.printed.add(String(item.id));
       turn.text = item.text;
       this.#emit({ type: "output", text: item.text + "\n" });
     }
   }
 
-  #turn(turnId: string) {
+  #turn(turnId: string): LiveTurn {
     let turn = this.#turns.get(turnId);
-    if (turn === undefined) this.#turns.set(turnId, turn = newTurn());
+    if (turn === undefined) {
+      const answers = new AnswerCount(() => this.#emit({ type: "turn" }));
+      turn = { deliveries: [], seen: false, text: "", printed: new Set(), answers };
+      this.#turns.set(turnId, turn);
+    }
     return turn;
   }
 
-  /** Token usage comes once for every answer of the model (measured). */
-  #answered(turnId: string): void {
-    const turn = this.#turn(turnId);
-    turn.answered = true;
-    if (!turn.counted) this.#emit({ type: "turn" });
-    turn.counted = false;
-    this.#asksAgain(turn);
-  }
-
-  /**
-   * An answer that called a tool is followed by another question to the model: counted now, so that a limit stops it
-   * before it has cost anything. The call and the usage come in either order.
-   */
-  #asksAgain(turn: Answers): void {
-    if (!turn.answered || !turn.called) return;
-    this.#emit({ type: "turn" });
-    Object.assign(turn, { answered: false, called: false, counted: true });
-  }
-
-  /** A turn ended. */
-  completed(ended: Turn): void {
+  #completed(ended: Turn): void {
     const turnId = String(ended.id);
     const turn = this.#turn(turnId);
     this.#turns.delete(turnId);
+    this.#ended.add(turnId);
+    for (const oldest of this.#ended) {
+      if (this.#ended.size <= ENDED_LIMIT) break;
+      this.#ended.delete(oldest);
+    }
     if (this.#turnId === turnId) this.#turnId = null;
     if (ended.status === "interrupted") this.#paused = true;
     const { deliveries } = turn;
     if (deliveries.length === 0) return;
+    for (const id of deliveries) this.#open.delete(id);
     if (ended.status === "completed") {
       const last = ended.items?.findLast((item) => item.type === "agentMessage")?.text;
       this.#emit({

@@ -132,6 +132,28 @@ export function endWithError(
   };
 }
 
+/** The person ended the agent: that ends the run, also while its process is being restarted. */
+function quit(state: State, effects: Effect[], status: ExitStatus): void {
+  const { phase } = state;
+  if (phase.phase === "ended" || (phase.phase !== "running" && phase.then === "exit")) return;
+  const restart = state.restarting ?? (phase.phase === "running" ? null : phase.commandId ?? null);
+  if (restart !== null) {
+    effects.push({
+      type: "command.update",
+      update: { commandId: restart, status: "failed", error: "the person quit the agent" },
+    });
+    state.restarting = null;
+  }
+  const outcome = { cause: { kind: "provider" as const, status }, deregister: false };
+  state.phase = { phase: "stopping", then: "exit", outcome };
+  if (!("incarnation" in state.provider)) {
+    state.provider = { state: "none" };
+  } else if (state.provider.state !== "stopping") {
+    state.provider = { state: "stopping", incarnation: state.provider.incarnation };
+    effects.push({ type: "stop-provider", graceful: true, timeoutMs: state.config.stopGraceMs });
+  }
+}
+
 /** An event of the live provider. */
 export function providerEvent(
   state: State,
@@ -140,6 +162,7 @@ export function providerEvent(
   incarnation: number,
   event: ProviderEvent,
 ): void {
+  if (event.type === "quit") return quit(state, effects, event.status);
   if (!isCurrent(state, incarnation)) return;
   switch (event.type) {
     case "ready":

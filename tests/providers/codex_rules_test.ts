@@ -1,0 +1,159 @@
+import { assertEquals } from "@std/assert";
+import {
+  approvalSettings,
+  serverArguments,
+  splitArguments,
+  terminalArguments,
+} from "../../lib/providers/codex/arguments.ts";
+import { Conversations } from "../../lib/providers/codex/conversations.ts";
+import { CodexThread, probeTurns, type Turn } from "../../lib/providers/codex/thread.ts";
+import type { ProviderEvent } from "../../lib/providers/contract.ts";
+
+const ID = "11111111-0000-5000-8000-000000000001";
+const kinds = (events: ProviderEvent[]) =>
+  events.map((event) =>
+    event.type === "evidence" ? event.stage : event.type === "failed" ? event.failure : event.type
+  );
+const userMessage = { type: "userMessage", id: "i", clientId: ID };
+
+/** Conversations of a terminal or a headless run, with what they emitted. */
+function conversations(interactive: boolean) {
+  const events: ProviderEvent[] = [];
+  const all = new Conversations({ interactive, emit: (event) => events.push(event) });
+  all.turnTo("T");
+  return { all, events };
+}
+
+Deno.test("Codex's threads: other threads are ignored, evidence comes from items, both status forms are understood", () => {
+  const { all, events } = conversations(false);
+  const at = (method: string, more: Record<string, unknown>) => all.take(method, { threadId: "T", ...more });
+  all.take("turn/started", { threadId: "other", turn: { id: "x" } });
+  assertEquals(all.current!.turnId, null);
+  all.current!.status("active");
+  at("turn/started", { turn: { id: "U" } });
+  at("item/started", { turnId: "U", item: userMessage });
+  at("item/completed", { turnId: "U", item: userMessage });
+  at("item/started", { turnId: "U", item: { type: "reasoning", id: "r" } });
+  at("item/completed", { turnId: "U", item: { type: "agentMessage", id: "m", text: "answer" } });
+  at("thread/status/changed", { status: { type: "systemError" } });
+  at("turn/completed", { turn: { id: "U", status: "completed", items: [] } });
+  assertEquals(kinds(events), ["activity", "placed", "seen", "output", "activity", "done"]);
+  at("turn/completed", { turn: { id: "never started", status: "failed" } });
+  assertEquals(events.length, 6);
+});
+
+Deno.test("Codex's threads: what was missed is told once, and old turns are not told of again", () => {
+  const events: ProviderEvent[] = [];
+  const thread = new CodexThread((event) => events.push(event), "T");
+  const answer = { type: "agentMessage", id: "m", text: "answer" };
+  const old: Turn = { id: "old", status: "completed", items: [{ ...answer, id: "o" }] };
+  const cut: Turn = {
+    id: "cut",
+    status: "interrupted",
+    items: [{ ...userMessage, clientId: "the person's" }],
+  };
+  thread.catchUp([old]);
+  assertEquals([events, thread.turnId], [[], null]);
+  thread.expect(ID);
+  thread.catchUp([{ id: "U", status: "inProgress", items: [userMessage] }, old]);
+  assertEquals([kinds(events), thread.turnId, thread.holdsDelivery], [["placed"], "U", true]);
+  thread.take("item/completed", { turnId: "U", item: answer });
+  const turns: Turn[] = [{ id: "U", status: "completed", items: [userMessage, answer] }, cut, old];
+  thread.catchUp(turns);
+  thread.catchUp(turns);
+  assertEquals(kinds(events), ["placed", "seen", "output", "done"]);
+  assertEquals([thread.open.size, thread.turnId, thread.paused], [0, null, false]);
+});
+
+Deno.test("Codex's threads: the person's moves are told from helpers, sub-agents and our own resumes", async () => {
+  const { all } = conversations(true);
+  const started = (thread: Record<string, unknown>) => all.take("thread/started", { thread });
+  const status = (threadId: string, type = "idle") =>
+    all.take("thread/status/changed", { threadId, status: { type } });
+  const none = { type: "none" };
+  assertEquals(started({ id: "N", threadSource: "user" }), { type: "begun", threadId: "N" });
+  assertEquals(started({ id: "helper", threadSource: "thread_title", ephemeral: true }), none);
+  assertEquals(status("helper", "active"), none);
+  assertEquals(started({ id: "sub", threadSource: "user", parentThreadId: "T" }), none);
+  assertEquals(started({ id: "own", threadSource: null }), none);
+  assertEquals(status("stored"), { type: "unknown", threadId: "stored" });
+  const first = all.current!;
+  const second = all.turnTo("N");
+  assertEquals(status("T"), none);
+  // The person went back to a loaded thread; our own resume of it is told from that.
+  await all.resuming("T", () => {
+    assertEquals(all.take("thread/goal/cleared", { threadId: "T" }), none);
+    return Promise.resolve();
+  });
+  assertEquals(all.take("thread/goal/cleared", { threadId: "N" }), none);
+  const returned = all.take("thread/goal/cleared", { threadId: "T" });
+  assertEquals(returned.type === "returned" && returned.thread === first, true);
+  // The goal of a thread that works is updated by itself.
+  status("T", "active");
+  assertEquals(all.take("thread/goal/updated", { threadId: "T" }), none);
+  assertEquals(all.current, second);
+  const headless = conversations(false).all;
+  assertEquals(headless.take("thread/started", { thread: { id: "N", threadSource: "user" } }), none);
+});
+
+Deno.test("Codex's threads: busy while the thread that was left still works on a delivery, idle with the last of them", () => {
+  const { all, events } = conversations(true);
+  const first = all.current!;
+  first.expect(ID);
+  const activities = () => events.flatMap((event) => event.type === "activity" ? [event.activity] : []);
+  all.take("thread/status/changed", { threadId: "T", status: { type: "active", activeFlags: [] } });
+  all.turnTo("N");
+  assertEquals(activities(), ["busy"]);
+  all.take("thread/status/changed", {
+    threadId: "N",
+    status: { type: "active", activeFlags: ["waitingOnApproval"] },
+  });
+  all.take("thread/status/changed", { threadId: "N", status: { type: "idle" } });
+  first.forget(ID);
+  all.changed();
+  assertEquals(activities(), ["busy", "approval", "busy", "idle"]);
+  // A followed thread is let go only when nothing of ours is under way there.
+  first.expect(ID);
+  for (let i = 0; i < 20; i++) all.turnTo(`more ${i}`);
+  assertEquals([all.all.length, all.holderOf(ID) === first], [8, true]);
+});
+
+Deno.test("Codex's turns tell what became of a delivery", () => {
+  const user = { type: "userMessage", clientId: ID };
+  const answer = { type: "agentMessage", text: "a" };
+  const state = (status: string, ...items: Record<string, unknown>[]) =>
+    probeTurns([{ id: "U", status, items: items as never }], ID)?.state ?? null;
+  assertEquals(state("completed", user, answer), "done");
+  assertEquals(state("interrupted", user, answer), "seen");
+  assertEquals(state("interrupted", user), "failed");
+  assertEquals(state("inProgress", user), "placed");
+  assertEquals(state("completed", { type: "userMessage", clientId: "other" }, answer), null);
+});
+
+Deno.test("Codex's arguments: modes are golden, TUI flags are refused before the server sees them", () => {
+  assertEquals(approvalSettings("read-only"), { approvalPolicy: "on-request", sandbox: "read-only" });
+  assertEquals(approvalSettings("guarded"), { approvalPolicy: "on-request", sandbox: "workspace-write" });
+  assertEquals(approvalSettings("open"), { approvalPolicy: "never", sandbox: "danger-full-access" });
+  assertEquals(splitArguments(["-m", "x", "-c", "a=b", "--enable=f"]), {
+    model: "x",
+    serverArgs: ["-c", "a=b", "--enable=f"],
+  });
+  let refused = "";
+  try {
+    splitArguments(["--full-auto"]);
+  } catch (error) {
+    refused = (error as Error).message;
+  }
+  assertEquals(refused, 'codex app-server does not take "--full-auto"');
+});
+
+Deno.test("Codex's arguments: the token's hash alone reaches the server's, and the model is its default for /new", () => {
+  assertEquals(
+    serverArguments(splitArguments(["-m", "m", "-c", "a=b"]), "HASH", 0).join(" "),
+    'app-server --listen ws://127.0.0.1:0 --ws-auth capability-token --ws-token-sha256 HASH -c a=b -c model="m"',
+  );
+  assertEquals(
+    terminalArguments("ws://u", "VARIABLE", "T").join(" "),
+    "--remote ws://u --remote-auth-token-env VARIABLE resume T",
+  );
+});
