@@ -8,10 +8,11 @@ import type { Address } from "./server.ts";
 /** Time between SIGTERM, at which the TUI ends at once (0.169.0), and SIGKILL. */
 const TERM_MS = 1_000;
 /**
- * A TUI that was killed is opened again on the spot, since its server and a running turn are well. One that dies sooner
- * than this, or more often than {@linkcode REOPEN_LIMIT} times a minute, is left to the supervisor's back-off.
+ * A TUI that was killed is opened again by itself, since its server and a running turn are well: this long after it was
+ * opened last, and {@linkcode REOPEN_LIMIT} times a minute. Beyond that, and when it ended with an error right after it
+ * was opened, it is left to the supervisor's back-off.
  */
-const STEADY_MS = 1_000;
+const SPACING_MS = 1_000;
 const REOPEN_LIMIT = 3;
 const REOPEN_WINDOW_MS = 60_000;
 
@@ -37,6 +38,7 @@ export class CodexTerminal {
   #address: Address | null = null;
   #tui: { child: ChildHandle; threadId: string; openedAt: number; showing: Showing } | null = null;
   #reopened: number[] = [];
+  #cancelReopen = () => {};
   #over = false;
 
   /** Where the next app-server has to listen to be found by the TUI; any port and a new token when there is none. */
@@ -98,15 +100,19 @@ export class CodexTerminal {
     ports.log.warn("the terminal of codex ended", { code: status.code });
     const now = ports.clock.mono();
     this.#reopened = this.#reopened.filter((at) => now - at < REOPEN_WINDOW_MS);
-    if (now - openedAt < STEADY_MS || this.#reopened.length >= REOPEN_LIMIT) return showing.failed(status);
+    const soon = now - openedAt < SPACING_MS && status.signal === null;
+    if (soon || this.#reopened.length >= REOPEN_LIMIT) return showing.failed(status);
     this.#reopened.push(now);
-    this.show({ ...showing, threadId }).catch((error) => {
-      ports.log.warn("the terminal of codex cannot be opened again", { error: messageOf(error) });
-      showing.failed(status);
+    this.#cancelReopen = ports.clock.setTimer(openedAt + SPACING_MS - now, () => {
+      this.show({ ...showing, threadId }).catch((error) => {
+        ports.log.warn("the terminal of codex cannot be opened again", { error: messageOf(error) });
+        showing.failed(status);
+      });
     });
   }
 
   async #close(graceMs = TERM_MS): Promise<void> {
+    this.#cancelReopen();
     const tui = this.#tui;
     this.#tui = null;
     await tui?.child.stop({ graceMs });
