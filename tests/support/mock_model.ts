@@ -143,7 +143,12 @@ export function serveMockModel(wire: ModelWire): MockModel {
           const text = reply.text.slice(piece * size, (piece + 1) * size);
           if (text !== "") controller.enqueue(event(delta(text)));
           if (++piece >= pieces) return finish();
-          timer = setTimeout(next, CHUNK_MS);
+          timer = setTimeout(later, CHUNK_MS);
+        };
+        const later = () => {
+          try {
+            next();
+          } catch { /* the agent hung up, of which this stream is told later */ }
         };
         next();
       },
