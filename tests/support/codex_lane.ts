@@ -104,7 +104,7 @@ export class CodexLane {
   /** Starts the runner, connected to its relay. */
   start(): void {
     this.runner.start();
-    this.runner.post({ type: "bus.up" });
+    this.runner.post({ type: "bus.up", storeId: STORE });
   }
 
   /** Resolves once the agent is idle and takes messages. */
@@ -250,7 +250,6 @@ export class CodexLane {
 /** A journal that lasts as long as its runner, which is not what these tests are about. */
 function memoryJournal(): Journal {
   const rows = new Map<string, JournalRow>();
-  let incarnation = 0;
   return {
     load: () => ({
       open: [],
@@ -264,7 +263,6 @@ function memoryJournal(): Journal {
     write: (write) => {
       for (const row of write.rows) rows.set(row.key, row);
     },
-    nextIncarnation: () => ++incarnation,
     find: (key) => rows.get(key) ?? null,
     dead: () => [],
     prune: () => false,
