@@ -36,6 +36,8 @@ export class Outbox {
   #reports: StoreReport[] = [];
   #updates: CommandUpdatePayload[] = [];
   #dropped = 0;
+  /** Reports at the front that were sent and not answered. */
+  #underWay = 0;
   #pumping: Promise<void> | null = null;
   #cancelRetry: (() => void) | null = null;
   #stopped = false;
@@ -53,7 +55,8 @@ export class Outbox {
     for (const report of reports) this.#reports.push(report);
     const over = this.#reports.length - REPORT_LIMIT;
     if (over > 0) {
-      this.#reports.splice(0, over);
+      // What is on its way stays where it is until its answer comes.
+      this.#reports.splice(this.#underWay, over);
       if (this.#dropped === 0) this.#log.warn("stage reports dropped, the relay is away for long", { over });
       this.#dropped += over;
     }
@@ -118,9 +121,11 @@ export class Outbox {
         const { storeId } = transport.registered;
         // A relay that began anew has other messages under the same ids.
         const reports = batch.flatMap((each) => each.storeId === storeId ? [each.report] : []);
+        this.#underWay = batch.length;
         const sent = reports.length === 0
           ? { ok: true as const, value: null }
           : await this.#bus.reportStages(reports);
+        this.#underWay = 0;
         if (!sent.ok && sent.kind !== "rejected") return this.#retryLater();
         if (!sent.ok) this.#log.warn("the relay refused stage reports", { reason: sent.message });
         this.#reports.splice(0, batch.length);

@@ -100,3 +100,34 @@ Deno.test("an outbox tries again when a call went unanswered and the link stands
   outbox.stop();
   assertEquals(clock.pending, 0);
 });
+
+Deno.test("an outbox that is full drops the oldest that waits, never one whose answer is still to come", async () => {
+  const { bus, sent, state } = fakeBus();
+  const answers: (() => void)[] = [];
+  const held = {
+    ...bus,
+    get transportState() {
+      return bus.transportState;
+    },
+    async reportStages(reports: StageReport[]) {
+      await new Promise<void>((resolve) => answers.push(resolve));
+      return await bus.reportStages(reports);
+    },
+  } as unknown as RelayBus;
+  const outbox = new Outbox({ bus: held, log: noLog, clock: new FakeClock() });
+  const many = (count: number, stage: StageReport["stage"]) =>
+    Array.from({ length: count }, () => report(stage));
+  outbox.report(many(500, "received"));
+  await null;
+  await null;
+  assertEquals(answers.length, 1, "the first batch is on its way");
+  outbox.report(many(100, "handed"));
+  outbox.report(many(19_950, "seen"));
+  for (let i = 0; i < 100 && sent.length < 20_000; i++) {
+    answers.shift()?.();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  const count = (stage: string) => sent.filter((each) => each === stage).length;
+  assertEquals([count("received"), count("handed"), count("seen")], [500, 0, 19_500]);
+  assertEquals(state.up, true);
+});

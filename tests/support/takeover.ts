@@ -79,7 +79,8 @@ export async function takeovers(home: TestHome, times: number): Promise<Takeover
     } else if (i % 5 === 3) {
       relay = home.start(["relay", "--json"]);
       const asked = relay;
-      await until("the relay that took over", () => asked.out.includes("\n"), TAKEOVER_MS);
+      await until("the relay that took over", () => asked.out.includes("\n"), TAKEOVER_MS)
+        .catch((error) => Promise.reject(new Error(`${error.message}: ${asked.err}`)));
       report.yielded++;
     } else {
       const name = serving();

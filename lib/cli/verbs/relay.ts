@@ -16,8 +16,9 @@ import type { Verb } from "../contract.ts";
 import { durationFlag } from "./run.ts";
 
 const LEASE_MS = 60_000;
-/** How long an embedded relay may take to hand the port over. */
-const YIELD_MS = 3_000;
+/** How long runners may take to hand the port over. */
+const TAKEOVER_MS = 15_000;
+const RETRY_MS = 25;
 
 /** Serves the relay by itself until SIGTERM, SIGINT or SIGHUP. */
 export const run: Verb = async ({ flags }, io) => {
@@ -73,31 +74,30 @@ export const run: Verb = async ({ flags }, io) => {
   }
 };
 
-/** Serves; when a runner serves an embedded relay on the port, asks it to yield and takes its place. */
+/**
+ * Serves; when a runner serves an embedded relay on the port, asks it to yield and takes its place. Another runner may
+ * be faster than we are: that one is asked as well.
+ */
 async function serveOrTakeOver(
   serve: () => Promise<RelayServer>,
   port: number,
   token: string | null,
 ): Promise<RelayServer> {
-  try {
-    return await serve();
-  } catch (error) {
-    if (!(error instanceof RunnerError) || (error.code !== "E_RELAY_PORT" && error.code !== "E_STATE")) {
-      throw error;
-    }
-    const http = new RelayHttpClient({ url: `http://127.0.0.1:${port}`, token });
-    const health = await http.health();
-    if (!health.ok || !health.value.embedded) throw error;
-    const yielded = await http.yieldRelay();
-    if (!yielded.ok) throw error;
-    const deadline = systemClock.mono() + YIELD_MS;
-    for (;;) {
-      try {
-        return await serve();
-      } catch (again) {
-        if (systemClock.mono() > deadline) throw again;
-        await delay(systemClock, 25);
+  const http = new RelayHttpClient({ url: `http://127.0.0.1:${port}`, token });
+  const deadline = systemClock.mono() + TAKEOVER_MS;
+  let yielded = false;
+  for (;;) {
+    try {
+      return await serve();
+    } catch (error) {
+      if (!(error instanceof RunnerError) || (error.code !== "E_RELAY_PORT" && error.code !== "E_STATE")) {
+        throw error;
       }
+      const health = await http.health();
+      if (health.ok && health.value.embedded) yielded = (await http.yieldRelay()).ok || yielded;
+      // Nobody of ours is there, or one that does not yield: unless it is just leaving, that is how it stays.
+      if (!yielded || (health.ok && !health.value.embedded) || systemClock.mono() > deadline) throw error;
+      await delay(systemClock, RETRY_MS);
     }
   }
 }
