@@ -1,6 +1,9 @@
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { exitCodeOf } from "./exit_codes.ts";
 
+/** What to do about an error that is a bug. */
+export const INTERNAL_HINT = "set AGENT_RELAY_DEBUG=1 to see where, and report it";
+
 /** One failure in the form people and scripts get. */
 export interface ErrorReport {
   text: string;
@@ -14,7 +17,7 @@ export interface ErrorReport {
  */
 export function describeError(error: unknown): ErrorReport {
   const known = error instanceof RunnerError ? error : new RunnerError("E_INTERNAL", messageOf(error), {
-    hint: "set AGENT_RELAY_DEBUG=1 to see where, and report it",
+    hint: INTERNAL_HINT,
     cause: error,
   });
   const { code, message, hint, where } = known;

@@ -82,6 +82,9 @@ Deno.test("a job whose relay went away after the work waits 30 s for it and ends
   const before = w.mono;
   assert(w.tick());
   assertEquals(w.mono - before, 30_000);
+  assertEquals(w.of("log").map((each) => [each.level, each.message]), [
+    ["warn", "the work is done but the relay does not know of it, and may offer it again"],
+  ]);
   assertEquals(outcomeOf(w), { kind: "completed" });
 });
 

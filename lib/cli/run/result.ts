@@ -1,9 +1,9 @@
-import { RunnerError, shown } from "../../base/errors.ts";
+import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import { VERSION } from "../../base/version.ts";
 import type { RunReport } from "../../runner/core/goal.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import { exitCodeOf, exitCodeOfSignal } from "../exit_codes.ts";
-import { describeError } from "../report_error.ts";
+import { INTERNAL_HINT } from "../report_error.ts";
 import type { RunStart } from "./follower.ts";
 
 /** How a run ended, in one word. */
@@ -106,8 +106,8 @@ function cancelled(signal: string): Verdict {
 function failure(error: unknown, outcome: RunOutcome): Verdict {
   const known = error instanceof RunnerError
     ? error
-    : new RunnerError("E_INTERNAL", String(error), { cause: error });
-  return { outcome, exitCode: describeError(known).exit, error: known };
+    : new RunnerError("E_INTERNAL", messageOf(error), { cause: error, hint: INTERNAL_HINT });
+  return { outcome, exitCode: exitCodeOf(known.code), error: known };
 }
 
 /** What a result is made of. */

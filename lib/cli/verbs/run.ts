@@ -117,6 +117,7 @@ async function supervise(
     log.info("run ended", { cause: outcome.cause.kind });
     const verdict = reporter.verdict;
     if (verdict === null) throw new Error("the run ended without an outcome");
+    if (signals.crashed !== undefined) throw signals.crashed;
     if (verdict.error !== null) throw verdict.error;
     return verdict.exitCode;
   } catch (error) {

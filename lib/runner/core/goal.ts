@@ -174,7 +174,7 @@ export function goalEnd(state: State, now: Now): GoalEnd | null {
     withinMs: 0,
   });
   if (run.work.state === "done") {
-    const told = !state.rows.has(run.work.key) || now.mono >= run.work.at + SETTLE_MS;
+    const told = !doneUntold(state) || now.mono >= run.work.at + SETTLE_MS;
     return told ? completed(state) : null;
   }
   const limit = limitOf(state, now);
@@ -276,6 +276,11 @@ function isIdle(state: State): boolean {
     if (mayDeliver(state, row) && (!row.message.claimable || state.bus === "up")) return false;
   }
   return true;
+}
+
+/** True when a job's work is done and its ack or its answer has not reached the relay. */
+export function doneUntold(state: State): boolean {
+  return state.run.work.state === "done" && state.rows.has(state.run.work.key);
 }
 
 /** Returns the monotonic time at which the goal has to be looked at again, Infinity when only an event can matter. */

@@ -1,7 +1,7 @@
 import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
 import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
-import { goalEnd, mayDeliver } from "./goal.ts";
+import { doneUntold, goalEnd, mayDeliver } from "./goal.ts";
 import { resync } from "./intake.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
 import { forgetOwed, isForeign, move, report, requeue } from "./messages.ts";
@@ -17,7 +17,13 @@ import { first } from "./waiting.ts";
 export function pump(state: State, effects: Effect[], now: Now): void {
   if (state.phase.phase === "ended") return;
   const end = state.phase.phase === "running" ? goalEnd(state, now) : null;
-  if (end !== null) drain(state, effects, now, { then: "exit", ...end });
+  if (end !== null) {
+    if (doneUntold(state)) {
+      const message = "the work is done but the relay does not know of it, and may offer it again";
+      effects.push({ type: "log", level: "warn", message });
+    }
+    drain(state, effects, now, { then: "exit", ...end });
+  }
   advanceEnd(state, effects, now);
   if (state.phase.phase === "running") {
     supervise(state, effects, now);
