@@ -41,7 +41,7 @@ Deno.test("step() ends the run with the code of an agent that the person quit", 
   }]);
 });
 
-Deno.test("step() gives a person back their terminal when the agent ends before it was ever ready", () => {
+Deno.test("step() gives a person back their terminal when the agent ends before it was ready, or right after", () => {
   const world = new CoreWorld({ headless: false });
   world.post({ type: "start" });
   world.post({ type: "spawned", incarnation: 1 });
@@ -50,8 +50,13 @@ Deno.test("step() gives a person back their terminal when the agent ends before 
     kind: "provider",
     status: { code: 1, signal: null },
   }]);
-  // An agent that worked before is started again, and a headless one always.
+  const soon = new CoreWorld({ headless: false }).up();
+  soon.mono += 4_000;
+  soon.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
+  assertEquals(soon.of("exit").length, 1);
+  // An agent that worked before is started again.
   const later = new CoreWorld({ headless: false }).up();
+  later.mono += 6_000;
   later.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
   assertEquals([later.state.provider.state, later.of("exit").length], ["waiting", 0]);
 });

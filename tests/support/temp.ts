@@ -4,7 +4,16 @@ export async function withTempDir<T>(work: (dir: string) => Promise<T> | T): Pro
   try {
     return await work(dir);
   } finally {
-    await Deno.remove(dir, { recursive: true });
+    // A program that is just ending may still write there.
+    await until(`${dir} to be removed`, async () => {
+      try {
+        await Deno.remove(dir, { recursive: true });
+        return true;
+      } catch (error) {
+        if (!/not empty/i.test(String(error))) throw error;
+        return false;
+      }
+    }, 5_000);
   }
 }
 

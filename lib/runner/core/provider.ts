@@ -11,6 +11,12 @@ const BREAKER_WINDOW_MS = 60_000;
 /** Healthy for this long: the back-off starts anew. */
 const HEALTHY_MS = 300_000;
 
+/**
+ * An agent of a terminal that ends by itself sooner than this after it was first ready never began: Claude Code is
+ * listening already when it finds that the conversation to resume is not there.
+ */
+const STARTED_MS = 5_000;
+
 /** Usage error, not executable, not found: trying again cannot help. */
 const USELESS_EXITS = new Set([2, 126, 127]);
 
@@ -73,8 +79,9 @@ export function exited(
     state.provider = { state: "failed", reason };
     return endWithError(state, "E_PROVIDER_CMD", `the provider cannot be started (${reason})`);
   }
-  const neverReady = !begun && state.healthySince === null && state.exits.length === 0;
-  if (!state.config.headless && neverReady && status.signal === null && state.phase.phase === "running") {
+  const healthyMs = state.healthySince === null ? 0 : now.mono - state.healthySince;
+  const neverWorked = state.exits.length === 0 && healthyMs < STARTED_MS;
+  if (!state.config.headless && neverWorked && status.signal === null && state.phase.phase === "running") {
     // It said why on the person's terminal, or they said no to one of its first questions: nothing to start again.
     return endWithProvider(state, status);
   }
