@@ -343,3 +343,75 @@ Deno.test("a turn that the end of the run cut off is unfinished work, one that f
   assertEquals(drained(CONFIG.drainTimeoutMs), ["begun", "SIGTERM"]);
   assertEquals(drained(1_000), ["failed", "SIGTERM"]);
 });
+
+Deno.test("a job takes one of the messages that wait, also with a provider that takes many at once", () => {
+  const w = world({ once: "message" }, { window: 64 });
+  w.post({ type: "start" });
+  w.post({ type: "bus.up", storeId: STORE });
+  for (const id of [1, 2, 3]) w.post({ type: "offered", message: message(id) });
+  w.post({ type: "spawned", incarnation: 1 });
+  w.provider({ type: "ready", resume: null });
+  assertEquals(w.of("deliver").map((each) => each.message.id), [1]);
+});
+
+Deno.test("a job that lost its claim in the middle of the work does another message", () => {
+  const w = world({ once: "message" }).up();
+  w.post({ type: "offered", message: message(1, { claimable: true }) });
+  const { key } = w.of("claim")[0]!;
+  w.post({ type: "claim.won", key, sentAt: w.mono, leaseMs: 60_000 });
+  w.provider(seen(w.delivery));
+  w.post({ type: "claim.lost", key });
+  assertEquals(outcomeOf(w), null);
+  w.post({ type: "offered", message: message(2) });
+  assertEquals(w.of("deliver").map((each) => each.message.id), [1, 2]);
+});
+
+Deno.test("a relay that was missed once holds up a job only when its reaching was asked for", () => {
+  for (const connectTimeoutMs of [null, 60_000]) {
+    const w = world({ once: "prompt", connectTimeoutMs });
+    w.post({ type: "start" });
+    w.post({ type: "offered", message: prompt });
+    w.post({ type: "spawned", incarnation: 1 });
+    w.provider({ type: "ready", resume: null });
+    w.post({ type: "bus.down", reason: "network", auth: false });
+    assertEquals(w.of("deliver").length, connectTimeoutMs === null ? 1 : 0);
+    w.post({ type: "bus.up", storeId: STORE });
+    assertEquals(w.of("deliver").length, 1);
+  }
+});
+
+Deno.test("a login that is refused within the drain is failed work, not a cancelled job", () => {
+  const w = world({ once: "prompt" }).up();
+  w.post({ type: "offered", message: prompt });
+  w.provider({ type: "activity", activity: "busy" });
+  w.post({ type: "signal", signal: "SIGTERM" });
+  w.provider({ type: "failed", deliveryIds: [w.delivery], failure: "provider", reason: "401" });
+  w.provider({ type: "activity", activity: "idle" });
+  assertEquals(outcomeOf(w), { kind: "drained" });
+  assertEquals([reportOf(w.state).work, reportOf(w.state).failure], ["failed", "401"]);
+});
+
+Deno.test("what was handed over and what waits for its next attempt keeps an agent from being idle", () => {
+  const handed = world({ exitOnIdleMs: 500 }).up();
+  handed.post({ type: "offered", message: message(1) });
+  handed.after(5_000);
+  handed.after(5_000);
+  assertEquals(outcomeOf(handed), null, "the provider has it and has not said that it is busy");
+  const retried = world({ exitOnIdleMs: 500 }).up();
+  retried.post({ type: "offered", message: message(1) });
+  retried.provider({ type: "failed", deliveryIds: [retried.delivery], failure: "transient", reason: "500" });
+  retried.after(900);
+  assertEquals(outcomeOf(retried), null, "its back-off is a second");
+  retried.after(200);
+  assertEquals(retried.of("deliver").length, 2);
+});
+
+Deno.test("a job whose journal cannot be written ends before its work instead of a wait for room", () => {
+  const w = world({ once: "message" }).up();
+  w.post({ type: "storage", ok: false, reason: "ENOSPC" });
+  assertEquals(outcomeOf(w), {
+    kind: "error",
+    code: "E_STATE_WRITE",
+    message: "the journal cannot be written: ENOSPC",
+  });
+});
