@@ -3,6 +3,7 @@ import { pause } from "../support/fake_agent.ts";
 import { SeededRandom } from "../support/random.ts";
 import type { ProviderName } from "./agent.ts";
 import { check, type Verdict } from "./checker.ts";
+import { checkHouse } from "./house.ts";
 import { Nemesis } from "./nemesis.ts";
 import { World } from "./world.ts";
 
@@ -179,6 +180,7 @@ async function runWorld(
     }
     await world.end();
     const verdict = check(world, nemesis.crashes);
+    verdict.problems.push(...await checkHouse(world));
     for (const orphan of world.orphans) verdict.problems.push(`orphan: ${orphan}`);
     return {
       verdict,

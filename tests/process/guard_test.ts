@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
 import { type Guard, startGuard } from "../../lib/process/guard.ts";
+import { endLeftovers } from "../../lib/process/leftovers.ts";
 import { createProcesses, RUN_MARKER } from "../../lib/process/mod.ts";
 import { processesWith, RUN_ARGS } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
@@ -88,6 +89,57 @@ Deno.test("what a child leaves when it ends by itself is ended at once, and its 
   assertEquals((await child.exited).code, 3);
   await until("the end of the rest", async () => (await processesWith(runId)).length === 0);
   await processes.dispose({ graceMs: 0 });
+});
+
+/** Everything a child may do in order not to be found: fork, setsid, fork twice, ignore TERM, stop itself. */
+const HIDING = `sleep 300 &
+setsid sh -c 'trap "" TERM HUP INT; sleep 300; :' &
+(setsid sh -c '(sleep 300 &) ; sleep 300' &)
+sh -c 'kill -STOP $$; sleep 300' &
+wait`;
+const KILLS = 8;
+
+Deno.test("nothing survives a SIGKILL of runner or of runner and guard, however it hides", async () => {
+  await withTempDir(async (dir) => {
+    const script = join(dir, "owner.ts");
+    const lib = new URL("../../lib/", import.meta.url).href;
+    await Deno.writeTextFile(
+      script,
+      `import { createProcesses } from "${lib}process/mod.ts";
+       import { noteRun } from "${lib}process/leftovers.ts";
+       import { systemClock } from "${lib}base/clock.ts";
+       import { noLog } from "${lib}base/log.ts";
+       const [runId, stateDir] = Deno.args as [string, string];
+       noteRun(stateDir, runId);
+       const processes = createProcesses({ runId, clock: systemClock, log: noLog });
+       await processes.spawn({ command: "/bin/sh", args: ["-c", ${JSON.stringify(HIDING)}], cwd: "/",
+         env: { PATH: "/usr/bin:/bin" }, stdin: "null", stdout: "null", stderr: "null", ownGroup: true });
+       console.log(processes.guardPid);
+       await new Promise((resolve) => setTimeout(resolve, 100_000));`,
+    );
+    let cleaned = 0;
+    for (let kill = 0; kill < KILLS; kill++) {
+      const runId = crypto.randomUUID();
+      const left = () => processesWith(`${RUN_MARKER}=${runId}`);
+      const owner = new Deno.Command(Deno.execPath(), {
+        args: [...RUN_ARGS.slice(0, -1), script, runId, dir],
+        stdout: "piped",
+        stderr: "null",
+      }).spawn();
+      const reader = owner.stdout.getReader();
+      const guard = Number(new TextDecoder().decode((await reader.read()).value).trim());
+      await until("the tree", async () => (await left()).length >= 7);
+      const both = kill % 2 === 1;
+      if (both) Deno.kill(guard, "SIGKILL");
+      owner.kill("SIGKILL");
+      await owner.status;
+      await reader.cancel();
+      if (both) cleaned += await endLeftovers({ stateDir: dir, clock: systemClock, log: noLog });
+      // Within 5 s; measured 0.3 s.
+      await until("the end of the tree", async () => (await left()).length === 0, 5_000);
+    }
+    assert(cleaned >= 7 * (KILLS / 2) - KILLS, `the next start had ${cleaned} processes to end`);
+  });
 });
 
 /** Needs a kernel and a user that may say which process id comes next; counted as ignored elsewhere. */
