@@ -142,6 +142,7 @@ async function runWorld(
     providers: options.providers,
     leaseMs: random.pick([60_000, 60_000, 15_000]),
     smallDiskKiB: 4_096,
+    openFiles: 160,
   });
   const nemesis = new Nemesis(world, { random: random.fork(), maxMs: options.maxMs });
   let contradictions = 0;

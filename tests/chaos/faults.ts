@@ -402,9 +402,9 @@ export const FAULTS: readonly Fault[] = [
   { kind: "two.runners", weight: 2, place: "agent", run: secondRunner },
   {
     kind: "fds.flood",
-    weight: 3,
+    weight: 5,
     place: "agent",
-    fits: (_, agent) => agent.openFiles !== undefined,
+    fits: (_, agent) => agent.openFiles !== undefined && agent.alive,
     run: async ({ agent, random }) =>
       await flood(agent.stateDir, { sockets: 400, forMs: random.int(300, 1_500) }) > 0,
   },
