@@ -52,7 +52,7 @@ Deno.test("a job with a prompt ends when its turn is done, and leaves what the b
   w.post({ type: "offered", message: message(2) });
   assertEquals(w.row(2), undefined, "a job at work takes nothing more");
   w.provider(seen(w.delivery));
-  assertEquals(outcomeOf(w), null);
+  assertEquals(w.state.phase.phase, "running");
   w.provider(done(w.delivery));
   assertEquals(outcomeOf(w), { kind: "completed" });
   const report = reportOf(w.state);
@@ -68,7 +68,7 @@ Deno.test("a job without a prompt does the first message and ends only after the
   w.provider(seen(delivery));
   w.provider(done(delivery));
   assertEquals(w.of("deliver").length, 1, "one message is one job");
-  assertEquals(outcomeOf(w), null, "the ack is still under way");
+  assertEquals(w.state.phase.phase, "running", "the ack is still under way");
   w.post({ type: "acked", keys: w.of("ack").map((each) => each.key) });
   assertEquals(outcomeOf(w), { kind: "completed" });
 });
@@ -190,15 +190,15 @@ Deno.test("--exit-on-idle counts from the end of the last work and not while any
   w.post({ type: "offered", message: message(1) });
   w.provider({ type: "activity", activity: "busy" });
   w.after(20_000);
-  assertEquals(outcomeOf(w), null, "a turn is no idleness");
+  assertEquals(w.state.phase.phase, "running", "a turn is no idleness");
   w.provider(seen(w.delivery));
   w.provider(done(w.delivery));
   w.provider({ type: "activity", activity: "idle" });
   w.after(20_000);
-  assertEquals(outcomeOf(w), null, "the relay does not know of it yet");
+  assertEquals(w.state.phase.phase, "running", "the relay does not know of it yet");
   w.post({ type: "acked", keys: w.of("ack").map((each) => each.key) });
   w.after(4_999);
-  assertEquals(outcomeOf(w), null);
+  assertEquals(w.state.phase.phase, "running");
   assert(w.tick());
   assertEquals(outcomeOf(w), { kind: "completed" });
 });
@@ -253,7 +253,7 @@ Deno.test("with a connect timeout no work begins before the relay was reached, a
   up.post({ type: "bus.up", storeId: STORE });
   assertEquals(up.of("deliver").length, 1);
   up.after(10_000);
-  assertEquals(outcomeOf(up), null);
+  assertEquals(up.state.phase.phase, "running");
   const refused = start();
   refused.post({ type: "bus.down", reason: "auth", auth: true });
   assertEquals(outcomeOf(refused), {
@@ -361,7 +361,7 @@ Deno.test("a job that lost its claim in the middle of the work does another mess
   w.post({ type: "claim.won", key, sentAt: w.mono, leaseMs: 60_000 });
   w.provider(seen(w.delivery));
   w.post({ type: "claim.lost", key });
-  assertEquals(outcomeOf(w), null);
+  assertEquals(w.state.phase.phase, "running");
   w.post({ type: "offered", message: message(2) });
   assertEquals(w.of("deliver").map((each) => each.message.id), [1, 2]);
 });
@@ -396,12 +396,12 @@ Deno.test("what was handed over and what waits for its next attempt keeps an age
   handed.post({ type: "offered", message: message(1) });
   handed.after(5_000);
   handed.after(5_000);
-  assertEquals(outcomeOf(handed), null, "the provider has it and has not said that it is busy");
+  assertEquals(handed.state.phase.phase, "running", "the provider has it and has not said that it is busy");
   const retried = world({ exitOnIdleMs: 500 }).up();
   retried.post({ type: "offered", message: message(1) });
   retried.provider({ type: "failed", deliveryIds: [retried.delivery], failure: "transient", reason: "500" });
   retried.after(900);
-  assertEquals(outcomeOf(retried), null, "its back-off is a second");
+  assertEquals(retried.state.phase.phase, "running", "its back-off is a second");
   retried.after(200);
   assertEquals(retried.of("deliver").length, 2);
 });
