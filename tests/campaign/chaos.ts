@@ -2,7 +2,7 @@
 import { join } from "@std/path";
 import { parseArgs } from "@std/cli";
 import { runChaos } from "../chaos/chaos.ts";
-import { measureDetection } from "../chaos/detect.ts";
+import { measureDetection, measureWake } from "../chaos/detect.ts";
 import { withWorld } from "../chaos/with_world.ts";
 import type { CampaignReport } from "./main.ts";
 
@@ -11,6 +11,9 @@ const IN_FLIGHT_SHARE = 0.15;
 /** Lines that swallow everything, for the time it takes to notice, and the agents they belong to. */
 const DEAD_LINES = 50;
 const AGENTS = 5;
+/** A sleep of all runners, long enough for the relay to have given them up, and the promise for after it. */
+const SLEEP_MS = 60_000;
+const WAKE_MS = 10_000;
 /** Kinds that have to be there in a long run. */
 const KINDS = 40;
 
@@ -22,10 +25,12 @@ export async function run(args: readonly string[]): Promise<CampaignReport> {
   const dir = Deno.makeTempDirSync({ prefix: "runner-chaos-" });
   // Beside the worlds with faults, since it mostly waits: 5 agents, each with 10 dead lines.
   const detected: number[] = [];
+  const woken: number[] = [];
   const detecting = withWorld(
     { providers: Array.from({ length: AGENTS }, () => "echo" as const) },
     async (world) => {
       detected.push(...await measureDetection(world, DEAD_LINES / AGENTS));
+      woken.push(...await measureWake(world, SLEEP_MS));
     },
   );
   detecting.catch(() => {});
@@ -42,7 +47,7 @@ export async function run(args: readonly string[]): Promise<CampaignReport> {
     say: (text) => Deno.stderr.writeSync(new TextEncoder().encode(text + "\n")),
   });
   await detecting;
-  const worked = detected.length >= DEAD_LINES &&
+  const worked = detected.length >= DEAD_LINES && woken.every((ms) => ms <= WAKE_MS) &&
     report.faults >= faults && report.posted >= faults &&
     report.kills_in_flight >= IN_FLIGHT_SHARE * report.kills &&
     Object.keys(report.by_kind).length >= Math.min(KINDS, faults / 5);
@@ -54,5 +59,6 @@ export async function run(args: readonly string[]): Promise<CampaignReport> {
     ...report,
     dead_lines: detected.length,
     max_detect_ms: Math.max(...detected),
+    max_wake_ms: Math.max(...woken),
   };
 }

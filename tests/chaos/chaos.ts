@@ -173,9 +173,9 @@ async function runWorld(
       const tookMs = await quiet(world);
       maxQuietMs = Math.max(maxQuietMs, tookMs);
       options.say(
-        `${name}: ${nemesis.total} faults, quiet after ${
-          Math.round(tookMs)
-        } ms, ${world.problems.length} problems`,
+        `${name}: ${nemesis.total} faults, quiet after ${Math.round(tookMs)} ms, ${
+          world.problems.at(-1) ?? "no problem"
+        }`,
       );
       if (world.problems.length > 0) break;
     }

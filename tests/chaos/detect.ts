@@ -23,3 +23,20 @@ export async function measureDetection(world: World, rounds: number): Promise<nu
   }));
   return took;
 }
+
+/**
+ * Stops the runners of all agents for `sleepMs`, as the sleep of a machine does, and returns how long each took from
+ * then on to be ready on the bus. Throws when one was not within a minute.
+ */
+export async function measureWake(world: World, sleepMs: number): Promise<number[]> {
+  for (const agent of world.agents) agent.current!.proc.signal("SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, sleepMs));
+  return await Promise.all(world.agents.map(async (agent) => {
+    const began = Date.now();
+    agent.current!.proc.signal("SIGCONT");
+    // What the relay says in the first moment may still be from before the sleep.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await until(`${agent.id} to be ready after its sleep`, () => world.isReady(agent.id), 60_000);
+    return Date.now() - began;
+  }));
+}
