@@ -37,7 +37,7 @@ export class SqliteJournal implements Journal {
   readonly #getFact: StatementSync;
   readonly #getRow: StatementSync;
   readonly #bodies: BodyStore;
-  /** Read while the file was checked; the first `load` takes it. */
+  /** Read while the file was checked; the first `load` takes it, unless something was written since. */
   #checked: JournalSnapshot | null = null;
   #closed = false;
 
@@ -142,12 +142,13 @@ export class SqliteJournal implements Journal {
     const ended =
       "SELECT * FROM message WHERE open = 0 AND state <> 'skipped' ORDER BY updated_at DESC LIMIT ?";
     for (const stored of this.#select(ended, REMEMBER_ROWS)) {
-      const row = this.#check(stored);
-      if (row) known.push(row.key);
+      if (this.#whole(stored)) known.push(stored.key);
     }
     known.reverse();
     const dead = this.#dead();
-    this.#transaction(() => this.#bodies.clean(new Set([...open, ...dead].map((row) => row.key))));
+    try {
+      this.#transaction(() => this.#bodies.clean(new Set([...open, ...dead].map((row) => row.key))));
+    } catch { /* a full disk is no reason not to start; the next start cleans up */ }
     // A number that was lost is found again in the rows: two incarnations must never share one.
     const incarnations = open.map(({ state }) => "incarnation" in state ? state.incarnation : 0);
     return {
@@ -264,14 +265,17 @@ export class SqliteJournal implements Journal {
 
   /** Returns the row, or puts it aside when its checksum does not fit what is read. */
   #check(stored: StoredRow): JournalRow | null {
+    if (!this.#whole(stored)) return null;
+    const row = JSON.parse(stored.data) as JournalRow;
+    // Members that version 1 did not have.
+    return { ...row, generation: row.generation ?? 0, shed: row.shed ?? false };
+  }
+
+  #whole(stored: StoredRow): boolean {
     const { key, ordinal, open, state, data, updated_at } = stored;
-    if (checksum(key, ordinal, open, state, data, updated_at) === stored.checksum) {
-      // Members that version 1 did not have.
-      const row = JSON.parse(data) as JournalRow;
-      return { ...row, generation: row.generation ?? 0, shed: row.shed ?? false };
-    }
+    if (checksum(key, ordinal, open, state, data, updated_at) === stored.checksum) return true;
     this.#putAside("message", key, JSON.stringify(stored));
-    return null;
+    return false;
   }
 
   #putAside(table: "message" | "command" | "fact", id: string, data: string): void {
@@ -324,6 +328,7 @@ export class SqliteJournal implements Journal {
 
   /** `before` runs outside the transaction, with the same way of failing. */
   #transaction(work: () => void, before = () => {}): void {
+    this.#checked = null;
     try {
       before();
       this.#db.exec("BEGIN IMMEDIATE");

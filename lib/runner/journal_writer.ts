@@ -113,7 +113,8 @@ export class JournalWriter {
     if (this.#ended < PRUNE_EVERY) return;
     this.#ended = 0;
     try {
-      this.#ports.journal.prune(this.#ports.clock.wall());
+      // When there is more to remove, the next write goes on with it.
+      if (this.#ports.journal.prune(this.#ports.clock.wall())) this.#ended = PRUNE_EVERY;
     } catch (error) {
       this.#ports.log.warn("cannot prune the journal", { reason: messageOf(error) });
     }

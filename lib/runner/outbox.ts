@@ -4,8 +4,11 @@ import type { CommandUpdatePayload } from "../protocol/frames.ts";
 import type { StageReport } from "../protocol/message.ts";
 import type { RelayBus } from "../sdk/contract.ts";
 
-/** Stage reports kept while the relay is away; the oldest are dropped beyond it and the drop is logged. */
+/** Stage reports kept while the relay is away or slow; beyond it they are shortened to {@linkcode REPORT_KEPT}. */
 const REPORT_LIMIT = 20_000;
+const REPORT_KEPT = 18_000;
+/** Stages that a later one implies; `acked` the relay knows by itself. */
+const LESSER: ReadonlySet<string> = new Set(["received", "claimed", "handed", "placed", "acked"]);
 const REPORT_BATCH = 500;
 const UPDATE_LIMIT = 1_000;
 /** Wait after a call that was not answered on a link that stands. */
@@ -53,14 +56,22 @@ export class Outbox {
   /** Queues stage reports. */
   report(reports: readonly StoreReport[]): void {
     for (const report of reports) this.#reports.push(report);
-    const over = this.#reports.length - REPORT_LIMIT;
-    if (over > 0) {
-      // What is on its way stays where it is until its answer comes.
-      this.#reports.splice(this.#underWay, over);
-      if (this.#dropped === 0) this.#log.warn("stage reports dropped, the relay is away for long", { over });
-      this.#dropped += over;
-    }
+    if (this.#reports.length > REPORT_LIMIT) this.#shorten();
     this.flush();
+  }
+
+  /** Leaves out first what a later line of the same message says as well, then the oldest. */
+  #shorten(): void {
+    // What is on its way stays where it is until its answer comes.
+    const sent = this.#reports.slice(0, this.#underWay);
+    const telling = this.#reports.slice(this.#underWay).filter((each) => !LESSER.has(each.report.stage));
+    const kept = [...sent, ...telling.slice(-(REPORT_KEPT - sent.length))];
+    const left = this.#reports.length - kept.length;
+    if (this.#dropped === 0) {
+      this.#log.warn("the relay takes reports too slowly, lesser stages are left out of receipts", { left });
+    }
+    this.#dropped += left;
+    this.#reports = kept;
   }
 
   /** Queues a command update; updates are sent in order. */

@@ -212,3 +212,29 @@ Deno.test("no single-bit flip of a journal crashes the start or shows a row that
     assert(intact > 0 && intact < 300, `${intact} of 300 flips left all rows readable, ${refused} refused`);
   });
 });
+
+Deno.test("a journal that lives for long keeps its last 10,000 messages, at most 20,000, and its dead letters", async () => {
+  await withTempDir((dir) => {
+    const journal = open(dir);
+    const done: MessageState = { state: "done", deliveryId: "d", evidence: "e" };
+    write(journal, rowOf(1, { state: "dead", reason: "r" }), rowOf(2));
+    for (let first = 10; first < 24_010; first += 1_000) {
+      const rows = Array.from(
+        { length: 1_000 },
+        (_, i) => rowOf(first + i, done, { acked: true, updatedAt: NOW + first + i }),
+      );
+      write(journal, ...rows);
+    }
+    let calls = 0;
+    while (journal.prune(NOW + 30_000)) calls++;
+    assert(calls >= 3 && calls <= 5, `${calls} calls, each of bounded work`);
+    const ids = [10, 3_000, 5_000, 23_000].map((id) => journal.find(keyOf("store", id)) !== null);
+    assertEquals(ids, [false, false, true, true]);
+    // A week later those beyond the last 10,000 go as well.
+    while (journal.prune(NOW + 8 * 86_400_000));
+    assertEquals(journal.find(keyOf("store", 13_000)), null);
+    const { open: rows, known, dead } = journal.load();
+    assertEquals([rows.length, known.length, dead.length], [1, 10_000, 1]);
+    journal.close();
+  });
+});

@@ -101,7 +101,7 @@ Deno.test("an outbox tries again when a call went unanswered and the link stands
   assertEquals(clock.pending, 0);
 });
 
-Deno.test("an outbox that is full drops the oldest that waits, never one whose answer is still to come", async () => {
+Deno.test("an outbox that is full leaves out what later lines imply, then the oldest, never what is on its way", async () => {
   const { bus, sent, state } = fakeBus();
   const answers: (() => void)[] = [];
   const held = {
@@ -123,11 +123,11 @@ Deno.test("an outbox that is full drops the oldest that waits, never one whose a
   assertEquals(answers.length, 1, "the first batch is on its way");
   outbox.report(many(100, "handed"));
   outbox.report(many(19_950, "seen"));
-  for (let i = 0; i < 100 && sent.length < 20_000; i++) {
+  for (let i = 0; i < 100 && sent.length < 18_000; i++) {
     answers.shift()?.();
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
   const count = (stage: string) => sent.filter((each) => each === stage).length;
-  assertEquals([count("received"), count("handed"), count("seen")], [500, 0, 19_500]);
+  assertEquals([count("received"), count("handed"), count("seen")], [500, 0, 17_500]);
   assertEquals(state.up, true);
 });

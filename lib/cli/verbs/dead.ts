@@ -6,6 +6,8 @@ import { noRecipient, openRelay, type RelayAccess, valueOf } from "../relay_acce
 import { styleFor } from "../style.ts";
 import { columns } from "../table_text.ts";
 
+/** Letters that the relay lists at a time. */
+const PAGE = 1_000;
 const ACTIONS = ["list", "show", "retry", "drop"] as const;
 type Action = (typeof ACTIONS)[number];
 
@@ -39,7 +41,7 @@ function actionOf(given: string | undefined): Action {
 }
 
 async function letters(access: RelayAccess): Promise<DeadLetter[]> {
-  return valueOf(await access.http.listDead(), access.url).letters;
+  return valueOf(await access.http.listDead({ limit: PAGE }), access.url).letters;
 }
 
 async function list(access: RelayAccess, { positionals, flags }: Invocation, io: Io): Promise<number> {
@@ -65,6 +67,7 @@ async function list(access: RelayAccess, { positionals, flags }: Invocation, io:
       style.red(shown(letter.reason, 100)),
     ]),
   ]));
+  if (all.length === PAGE) io.err(`these are the first ${PAGE}; there may be more\n`);
   return 0;
 }
 
