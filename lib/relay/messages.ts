@@ -199,7 +199,8 @@ export class MessageStore {
       agentId,
     );
     if (mine === undefined) throw new RunnerError("E_FORBIDDEN", `message ${id} is not for ${agentId}`);
-    if (mine.closed !== 0) return;
+    // A dead letter that its agent has done after all (it crashed before its journal knew of the death) has ended.
+    if (mine.closed === 1) return;
     if (row.claimable === 1) {
       const live = row.claimed_by !== null && (row.claim_expires_at ?? 0) > now;
       if (live && row.claimed_by !== agentId) {

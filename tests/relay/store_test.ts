@@ -55,9 +55,12 @@ Deno.test("what has ended goes 7 days after its time to live; unread mail and de
 
 Deno.test("of what has ended only the newest are kept, in steps of bounded work", async () => {
   await withStore(async ({ db, messages, send }) => {
-    const ids = Array.from({ length: 1_300 }, () => send());
     const open = new Set([3, 700]);
-    for (const id of ids) if (!open.has(id)) messages.read(id, "worker", NOW);
+    const ids = await db.write(() => {
+      const sent = Array.from({ length: 1_300 }, () => send());
+      for (const id of sent) if (!open.has(id)) messages.read(id, "worker", NOW);
+      return sent;
+    });
     const retention = new Retention(db, messages, 100);
     const removed: number[] = [];
     for (let i = 0; i < 4; i++) removed.push(await step(db, retention, NOW));
@@ -66,5 +69,27 @@ Deno.test("of what has ended only the newest are kept, in steps of bounded work"
     assertEquals(left, [3, 700, ...ids.slice(-100)]);
     messages.read(3, "worker", NOW);
     assertEquals(await step(db, retention, NOW), 1);
+  });
+});
+
+Deno.test("a dead letter that its agent or another one has done after all is none any more", async () => {
+  await withStore(async ({ messages, receipts, dead, send, db }) => {
+    const id = send();
+    receipts.report({ messageId: id, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" });
+    assertEquals(dead.list("worker", 10).map((letter) => letter.messageId), [id]);
+    messages.read(id, "worker", NOW);
+    assertEquals(dead.list(null, 10), []);
+    assertEquals(dead.drop({ messageId: id, agentId: "worker", generation: 0 }, NOW), false);
+    assertEquals(receipts.receipt(id)!.recipients.map((each) => [each.read, each.dead]), [[true, undefined]]);
+    // A late line of an earlier life changes nothing of the present one.
+    const again = send();
+    receipts.report({ messageId: again, agentId: "worker", stage: "dead", at: NOW });
+    assertEquals(dead.retry({ messageId: again, agentId: "worker", generation: 0 }, NOW), true);
+    receipts.report({ messageId: again, agentId: "worker", stage: "dead", at: NOW + 1 });
+    assertEquals(dead.list(null, 10), []);
+    assertEquals(messages.unread("worker", 0, 10, NOW).map((message) => message.generation), [1]);
+    receipts.report({ messageId: again, agentId: "worker", stage: "dead", at: NOW + 2, generation: 1 });
+    assertEquals(dead.list(null, 10).map((letter) => letter.generation), [1]);
+    await db.write(() => {});
   });
 });
