@@ -51,6 +51,7 @@ export class Connection {
   readonly #waiting = new Set<(rpc: RpcLink) => void>();
   #usable: RpcLink | null = null;
   #latest: RpcLink | null = null;
+  #last = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -82,6 +83,11 @@ export class Connection {
     });
   }
 
+  /** The server was asked to end: this link is heard to its last word, and none follows it. */
+  isLast(): void {
+    this.#last = true;
+  }
+
   /** Ends the link and every attempt. Idempotent. */
   close(): void {
     this.#closing.abort(new RunnerError("E_RPC", "the link to codex is down"));
@@ -97,6 +103,7 @@ export class Connection {
       for (const done of [...this.#waiting]) done(rpc);
       await rpc.closed;
       this.#usable = null;
+      if (this.#last) return;
       if (!this.#closing.signal.aborted) {
         this.#options.log.warn("the link to codex dropped, connecting again");
       }

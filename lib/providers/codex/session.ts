@@ -424,6 +424,7 @@ export class CodexSession implements ProviderSession {
     if (options.graceful && this.#running) {
       // A server with a running turn only drains at its first signal; the second one ends it (measured).
       await this.#interrupt(() => true);
+      this.#connection?.isLast();
       child.signal("SIGTERM");
       const waitMs = Math.min(TERM_MS, options.timeoutMs);
       if (await withDeadline(this.#ports.clock, waitMs, child.exited) === TIMED_OUT) {
