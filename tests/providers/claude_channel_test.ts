@@ -138,7 +138,14 @@ Deno.test("a notice proves placed only; seen needs the file's tool result and wh
     ["denied", [notice, reads, result(true), ends], ["placed", "cancelled"], "failed"],
     ["another file", [notice, result(false), ends], ["placed", "cancelled"], "failed"],
     ["read, then cut", [notice, reads, result(false)], ["placed"], "failed"],
-    ["never there", [reads, result(false), ends], [], "absent"],
+    ["told late", [reads, notice, result(false), ends], ["placed", "seen", "done"], "failed"],
+    [
+      "read twice",
+      [notice, reads, result(true), reads, result(false), ends],
+      ["placed", "seen", "done"],
+      "done",
+    ],
+    ["never there", [result(false), ends], [], "absent"],
     ["queue row", [{ type: "queue-operation", ...{ content: noticeToken(ID) } }], [], "absent"],
   ];
   await withTempDir(async (dir) => {

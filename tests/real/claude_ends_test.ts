@@ -2,18 +2,35 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { command, quit, seat, sessionOf } from "../support/claude_seat.ts";
 import type { RealAgent } from "../support/real_home.ts";
-import { gone, pidOfRunner, type Seat, send, statusIs, withSeat } from "../support/seat.ts";
+import {
+  gone,
+  pidOfRunner,
+  receiptOf,
+  type Seat,
+  send,
+  stagesOf,
+  statusIs,
+  withSeat,
+} from "../support/seat.ts";
 import { until } from "../support/temp.ts";
 
 seat("SIGTERM to the runner lets the turn finish, then the terminal is the person's again", async (seat) => {
   await seat.home.untilReady("api");
-  const sent = send(seat, "marker-drain [[slow 1500]] [[say finished]]", "--wait-reply");
+  await seat.home.run(["send", "label:api", "marker-drain [[slow 1500]] [[say finished]]"]);
   await seat.model.untilAsked("marker-drain");
   Deno.kill(pidOfRunner(seat), "SIGTERM");
   await gone(seat, 0);
   assertEquals(seat.model.asked("marker-drain"), 1);
-  // The relay went with the runner: the answer was on its way before that, or waits for the next run.
-  await sent.catch(() => {});
+  // The relay went with the runner; what it wrote says that the turn was let finish and the message acked.
+  const relay = seat.home.start(["relay"]);
+  let stages: string[] = [];
+  await until("the receipt", async () => {
+    stages = await receiptOf(seat, 1).then(stagesOf, () => []);
+    return stages.length > 0;
+  });
+  assertEquals(["seen", "done", "acked"].filter((stage) => !stages.includes(stage)), [], stages.join());
+  relay.kill("SIGTERM");
+  assertEquals(await relay.ended(), 0, relay.err);
 });
 
 seat("SIGKILL of the runner leaves no agent, and a terminal that a shell can use", async (seat) => {

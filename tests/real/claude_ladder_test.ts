@@ -59,7 +59,7 @@ for (const version of [OLD_CLAUDE_VERSION, CLAUDE_VERSION]) {
       const receipt = await receiptOf(seat, 1);
       assertEquals(stagesOf(receipt).filter((stage) => stage !== "acked"), [
         ...["received", "handed", "placed", "seen", "done"],
-      ]);
+      ], JSON.stringify(receipt.recipients[0]!.reports.map(({ stage, evidence }) => [stage, evidence])));
       const evidence = receipt.recipients[0]!.reports.map((report) => report.evidence ?? "");
       assertStringIncludes(evidence.join("\n"), "told of the message, it has not the text yet");
       assertStringIncludes(evidence.join("\n"), "after the tool result that holds the message's file");

@@ -19,7 +19,7 @@ interface Followed {
   what: { kind: "text"; text: string } | {
     kind: "notice";
     path: string;
-    reading: string | null;
+    reading: Set<string>;
     read: boolean;
   };
   /** Conversation whose rows speak of it. */
@@ -62,7 +62,9 @@ export class TranscriptFollower {
   handed(deliveryId: string, text: string, path: string | null): void {
     this.#open.set(deliveryId, {
       stage: "handed",
-      what: path === null ? { kind: "text", text } : { kind: "notice", path, reading: null, read: false },
+      what: path === null
+        ? { kind: "text", text }
+        : { kind: "notice", path, reading: new Set(), read: false },
       conversation: null,
     });
   }
@@ -131,11 +133,8 @@ export class TranscriptFollower {
     const results = toolResultsOf(row);
     if (results.length === 0) return;
     for (const { what } of this.#here(conversation)) {
-      if (what.kind !== "notice" || what.reading === null) continue;
-      const result = results.find(({ id }) => id === what.reading);
-      if (result === undefined) continue;
-      what.reading = null;
-      what.read ||= !result.isError;
+      if (what.kind !== "notice") continue;
+      what.read ||= results.some(({ id, isError }) => !isError && what.reading.has(id));
     }
   }
 
@@ -148,12 +147,9 @@ export class TranscriptFollower {
     const uses = toolUsesOf(row);
     const ends = ENDS_TURN.has(row.message?.stop_reason ?? "");
     for (const [id, followed] of this.#open) {
+      this.#reads(id, followed, uses, conversation);
       const { what, stage } = followed;
       if (followed.conversation !== conversation) continue;
-      if (what.kind === "notice" && stage === "placed") {
-        const use = uses.find(({ input }) => JSON.stringify(input ?? null).includes(what.path));
-        if (use !== undefined) what.reading = use.id;
-      }
       if (stage === "placed" && (what.kind === "text" || what.read)) {
         followed.stage = "seen";
         const evidence = what.kind === "text"
@@ -171,6 +167,18 @@ export class TranscriptFollower {
         this.#emit({ type: "failed", deliveryIds: [id], failure: "cancelled", reason });
       }
     }
+  }
+
+  /** A call that names a notice's file: nobody knows that name who was not told, whatever order the rows come in. */
+  #reads(id: string, followed: Followed, uses: ReturnType<typeof toolUsesOf>, conversation: string): void {
+    const { what, stage } = followed;
+    if (what.kind !== "notice") return;
+    const calls = uses.filter(({ input }) => JSON.stringify(input ?? null).includes(what.path));
+    if (calls.length === 0) return;
+    for (const call of calls) what.reading.add(call.id);
+    followed.conversation ??= conversation;
+    if (stage === "handed" || stage === "announced") followed.stage = "placed";
+    if (stage === "handed") this.#placed(id, followed, "call of a tool");
   }
 
   /** Deliveries that this conversation's rows speak of. */
