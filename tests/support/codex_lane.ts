@@ -41,6 +41,8 @@ export class CodexLane {
   readonly runner: Runner;
   /** Called at every point of the runner's link. */
   point: (name: string, link: FakeConnection) => void = () => {};
+  /** Makes the server hang on a frame of the runner's. */
+  hang: (method: string) => "deaf" | "mute" | "half" | null = () => null;
   /** What the model does once it has answered nothing yet; the default does nothing. */
   beforeAnswer: (text: string) => Promise<void> = () => Promise.resolve();
   servers = 0;
@@ -109,7 +111,8 @@ export class CodexLane {
 
   /** Resolves once the agent is idle and takes messages. */
   untilIdle(): Promise<void> {
-    return until("an idle agent", () => this.status === "idle" && (this.#server?.running ?? 1) === 0);
+    const idle = () => this.status === "idle" && (this.#server?.running ?? 1) === 0;
+    return until("an idle agent", idle, 120_000);
   }
 
   get status(): string {
@@ -206,6 +209,7 @@ export class CodexLane {
       store: this.store,
       model: this.#model,
       transientRefusals: true,
+      hang: (method, connection) => connection.id === personId ? null : this.hang(method),
       point: (name, connection) => connection.id === personId ? undefined : this.point(name, connection),
     });
     const person = server.connect({ send: () => {}, close: () => {} });

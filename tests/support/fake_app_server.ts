@@ -41,6 +41,11 @@ export interface FakeAppServerOptions {
    * that drops the connection there makes the frame be lost.
    */
   point?(name: string, connection: FakeConnection): void;
+  /**
+   * Makes the server hang on a frame: `deaf` does not take it (a stopped process), `mute` does what it asks and gives no
+   * answer, `half` answers with the id alone.
+   */
+  hang?(method: string, connection: FakeConnection): "deaf" | "mute" | "half" | null;
   /** Answers `-32601` to the first look at a thread's turns after one began, as the real one may. */
   transientRefusals?: boolean;
 }
@@ -135,7 +140,8 @@ export class FakeAppServer {
     if (typeof frame.method !== "string") return this.#answered(frame);
     const { method, id } = frame;
     this.#options.point?.(`recv ${method}`, client);
-    if (client.dead || id === undefined) return;
+    const hang = this.#options.hang?.(method, client) ?? null;
+    if (client.dead || id === undefined || hang === "deaf") return;
     const after: (() => void)[] = [];
     let answer: Params;
     try {
@@ -145,7 +151,7 @@ export class FakeAppServer {
       answer = { id, error: { code, message: (error as Error).message } };
     }
     this.#options.point?.(`done ${method}`, client);
-    client.send(answer);
+    if (hang !== "mute") client.send(hang === "half" ? { id } : answer);
     // The work goes on whether or not the client has heard the answer.
     for (const work of after) work();
   }

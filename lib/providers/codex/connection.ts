@@ -65,7 +65,7 @@ export class Connection {
 
   /** Resolves with a usable link; rejects when the signal aborts or the connection is closed first. */
   link(signal: AbortSignal): Promise<RpcLink> {
-    if (this.#usable !== null) return Promise.resolve(this.#usable);
+    if (this.#usable?.over === false) return Promise.resolve(this.#usable);
     const either = AbortSignal.any([signal, this.#closing.signal]);
     return new Promise((resolve, reject) => {
       if (either.aborted) return reject(either.reason);

@@ -46,6 +46,7 @@ export class RpcLink {
   readonly #link: Link;
   readonly #opened = Promise.withResolvers<void>();
   #nextId = 1;
+  #over = false;
 
   constructor(
     options: { url: string; token: string; clock: Clock; log: Log; random(): number; events: RpcEvents },
@@ -60,6 +61,7 @@ export class RpcLink {
       events: { open: () => this.#opened.resolve(), text: (data) => this.#received(data) },
     });
     void this.#link.closed.then((end) => {
+      this.#over = true;
       const error = new RunnerError("E_RPC", `the link to codex ended: ${shown(end.reason) || end.code}`);
       this.#opened.reject(error);
       for (const pending of this.#pending.values()) pending.reject(error);
@@ -71,6 +73,11 @@ export class RpcLink {
   /** Resolves when connected; rejects when the link could not be made. */
   get opened(): Promise<void> {
     return this.#opened.promise;
+  }
+
+  /** True once the link is over: its failures say nothing about what the server did. */
+  get over(): boolean {
+    return this.#over;
   }
 
   /** Resolves when the link is over. */

@@ -380,17 +380,21 @@ export class CodexSession implements ProviderSession {
     const either = AbortSignal.any([signal, cancel.signal, this.#over.signal]);
     try {
       for (;;) {
+        let rpc: RpcLink | null = null;
         try {
-          // A link that is down says nothing about the messages: it is waited for.
-          const rpc = await this.#link(either);
-          return await probeThreads(rpc, this.#ports.clock, deliveryIds, {
+          rpc = await this.#link(either);
+          const usable = rpc;
+          return await probeThreads(usable, this.#ports.clock, deliveryIds, {
             conversations: this.#conversations,
             remembered: this.#memory.ids,
             stuck: this.#stuck,
-            startQueue: (thread) => this.#startQueue(rpc, thread),
+            startQueue: (thread) => this.#startQueue(usable, thread),
           });
         } catch (error) {
-          if (!either.aborted && !(error instanceof RpcError)) continue;
+          // A link that dropped says nothing about the messages: the next one is waited for.
+          if (!either.aborted && rpc?.over === true) continue;
+          // Whatever it was asked before could still happen, after the messages were delivered anew.
+          if (cancel.signal.aborted) this.#giveUp("its record did not answer");
           const reason = messageOf(error);
           return new Map(deliveryIds.map((id) => [id, { state: "unknown", reason }]));
         }
