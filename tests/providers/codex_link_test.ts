@@ -250,3 +250,73 @@ Deno.test("R-21: while the link is down and after it, the status is what the ser
     assert(Math.max(slowest.busy, slowest.idle) <= 5_000, JSON.stringify(slowest));
   });
 });
+
+Deno.test("R-20: an app-server that hangs is ended in time, and its messages are delivered once by the next one", async () => {
+  await withTempDir(async (dir) => {
+    const clock = new PatientClock(FACTOR);
+    const hangs = [
+      { kind: "deaf", method: "thread/queue/add" },
+      { kind: "mute", method: "thread/queue/add" },
+      { kind: "half", method: "thread/queue/add" },
+      { kind: "deaf", method: "" },
+      { kind: "deaf", method: "thread/turns/list" },
+      { kind: "half", method: "thread/turns/list" },
+    ] as const;
+    let deliveries = 0;
+    let hung = 0;
+    let wrong = 0;
+    let slowest = 0;
+    const cases = Array.from({ length: 204 }, (_, i) => hangs[i % hangs.length]!);
+    const work = async (number: number) => {
+      const stateDir = `${dir}/${number}`;
+      Deno.mkdirSync(stateDir);
+      for (let next = cases.pop(); next !== undefined; next = cases.pop()) {
+        // A new run each time: its supervisor would take so many deaths in a row for a crash loop.
+        const lane = new CodexLane({
+          dir: stateDir,
+          clock,
+          model: obeyText,
+          random: new SeededRandom(number).next,
+        });
+        lane.start();
+        await lane.untilIdle();
+        const { kind, method } = next;
+        const server = lane.servers;
+        let met = 0;
+        // Asked for the record, the server first has to have a reason: the answer to the delivery is lost.
+        const first = method === "thread/turns/list" ? "thread/queue/add" : null;
+        if (first !== null) cutAt(lane, point(`recv ${first}`), 0, () => {});
+        lane.hang = (asked) => {
+          if (lane.servers !== server || (method !== "" && asked !== method)) return null;
+          met++;
+          return kind;
+        };
+        const from = clock.mono();
+        const mark = lane.send("[[tool]]");
+        await until(`the ack after ${kind} ${method}`, () => lane.seen.get(mark)!.acked);
+        slowest = Math.max(slowest, clock.mono() - from);
+        deliveries++;
+        if (met > 0) hung++;
+        if (lane.seen.get(mark)!.answered !== 1) wrong++;
+        lane.hang = () => null;
+        await lane.dispose();
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: 24 }, (_, number) => work(number)));
+    } finally {
+      clock.stop();
+    }
+    const line = JSON.stringify({
+      test: "codex hang",
+      deliveries,
+      hung,
+      wrong,
+      slowestMs: Math.round(slowest),
+    });
+    Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
+    assertEquals([deliveries, hung, wrong], [204, 204, 0]);
+    // 30 s for the answer, the end and the restart, 5 s until the record is trusted, and once more for the record.
+    assert(slowest <= 120_000, `the slowest delivery took ${slowest} ms`);
+  });
+});

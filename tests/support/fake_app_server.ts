@@ -3,6 +3,7 @@
  * subscriptions, approvals, refusals and their order. In-process it is served on a real WebSocket by
  * {@linkcode serveFakeAppServer}; `fake_app_server_main.ts` makes a child process of it.
  */
+import { createHash } from "node:crypto";
 import { type FakeModel, FakeTurn } from "./fake_turn.ts";
 import { type StoredThread, type StoredTurn, ThreadStore } from "./fake_threads.ts";
 
@@ -466,15 +467,16 @@ export function serveFakeAppServer(
   options: { port: number; tokenSha256: string | null },
 ): ServedAppServer {
   const sockets = new Set<WebSocket>();
+  const abort = new AbortController();
   const http = Deno.serve(
-    { hostname: "127.0.0.1", port: options.port, onListen: () => {} },
-    async (request) => {
+    { hostname: "127.0.0.1", port: options.port, signal: abort.signal, onListen: () => {} },
+    (request) => {
       if (request.headers.get("upgrade") !== "websocket") return new Response("ok");
       if (request.headers.get("origin") !== null) return new Response("", { status: 403 });
       if (options.tokenSha256 !== null) {
         const token = request.headers.get("authorization")?.replace(/^Bearer /, "") ?? "";
-        const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token));
-        if (new Uint8Array(digest).toHex() !== options.tokenSha256.toLowerCase()) {
+        // In one step with the upgrade: a client that goes away in between would leave a socket that never opens.
+        if (createHash("sha256").update(token).digest("hex") !== options.tokenSha256.toLowerCase()) {
           return new Response("", { status: 401 });
         }
       }
@@ -500,7 +502,9 @@ export function serveFakeAppServer(
     async stop() {
       server.kill();
       for (const socket of sockets) socket.close();
-      await http.shutdown();
+      // Not in order: a client that is closing its side as well may never answer.
+      abort.abort();
+      await http.finished;
     },
   };
 }
