@@ -87,3 +87,20 @@ export async function readAllCapped(
     signal?.removeEventListener("abort", onAbort);
   }
 }
+
+/** Number of bytes of a text in UTF-8; a lone surrogate counts as the replacement character that it becomes. */
+export function utf8Length(text: string): number {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x80) continue;
+    length += code < 0x800 ? 1 : 2;
+    // A pair is four bytes: two for its two units, and the two that were just added.
+    if (code >= 0xd800 && code < 0xdc00 && isLowSurrogate(text.charCodeAt(i + 1))) i++;
+  }
+  return length;
+}
+
+function isLowSurrogate(code: number): boolean {
+  return code >= 0xdc00 && code < 0xe000;
+}

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 
 /**
@@ -6,9 +5,9 @@ import { DatabaseSync } from "node:sqlite";
  * the write-ahead log into the file when it closes. Null when there is no file or it cannot be read.
  */
 export function schemaVersionOf(path: string): number | null {
-  if (!existsSync(path)) return null;
   let db: DatabaseSync | null = null;
   try {
+    Deno.statSync(path);
     db = new DatabaseSync(path, { readOnly: true });
     return Number((db.prepare("PRAGMA user_version").get() as { user_version: number }).user_version);
   } catch {

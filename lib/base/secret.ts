@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { sha256 } from "./hash.ts";
 
 /** Returns `bytes` random bytes as URL-safe text; 32 bytes (the default) are a token, 16 a nonce. */
 export function randomToken(bytes = 32): string {
@@ -12,6 +12,8 @@ export function randomHex(bytes: number): string {
 
 /** Compares in constant time, over SHA-256 of both, so that not even the length leaks. */
 export function sameSecret(given: string, expected: string): boolean {
-  const digest = (text: string) => createHash("sha256").update(text).digest();
-  return timingSafeEqual(digest(given), digest(expected));
+  const [a, b] = [sha256(given), sha256(expected)];
+  let difference = 0;
+  for (let i = 0; i < a.length; i++) difference |= a[i]! ^ b[i]!;
+  return difference === 0;
 }

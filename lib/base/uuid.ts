@@ -1,17 +1,19 @@
-import { createHash } from "node:crypto";
+import { sha1 } from "./hash.ts";
 
 /** Namespace of our delivery ids; a constant of this project. */
 const DELIVERY_NAMESPACE = "6f1b7a52-3c0e-5d41-9a77-0d6e2f4b8c13";
 
 /** Returns the UUID of version 5 (SHA-1, RFC 9562) for `name` in `namespace`. Synchronous, unlike Web Crypto. */
 export function uuidV5(namespace: string, name: string): string {
-  const hash = createHash("sha1");
-  hash.update(Uint8Array.from(namespace.replaceAll("-", "").match(/../g) ?? [], (hex) => parseInt(hex, 16)));
-  hash.update(name);
-  const bytes = hash.digest().subarray(0, 16);
+  const space = Uint8Array.fromHex(namespace.replaceAll("-", ""));
+  const text = new TextEncoder().encode(name);
+  const input = new Uint8Array(space.length + text.length);
+  input.set(space);
+  input.set(text, space.length);
+  const bytes = sha1(input).subarray(0, 16);
   bytes[6] = (bytes[6]! & 0x0f) | 0x50;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = bytes.toString("hex");
+  const hex = bytes.toHex();
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../base/hash.ts";
 import { basename } from "@std/path";
 import { randomHex } from "../base/secret.ts";
 
@@ -29,7 +29,7 @@ export interface IdentityInput {
  * so that the id and a slot suffix fit 64 characters.
  */
 export function stableAgentId(input: IdentityInput): string {
-  const hash = createHash("sha256").update(input.cwd).digest("hex").slice(0, 4);
+  const hash = sha256Hex(input.cwd).slice(0, 4);
   const tail = `${slug(input.provider)}-${nameOf(input)}-${hash}`;
   return `${hostPart(input.host, LONGEST - SLOT_ROOM - tail.length - 1)}-${tail}`;
 }

@@ -1,6 +1,5 @@
-import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { utf8Length } from "../base/bytes.ts";
+import { sha256Hex } from "../base/hash.ts";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
 import { ensurePrivateDir, writeFileAtomic } from "../base/private_file.ts";
@@ -53,14 +52,14 @@ export class BodyStore {
 
   /** Writes a large text to its file, before the transaction that will refer to it. */
   spill(key: string, text: string): void {
-    if (Buffer.byteLength(text) <= INLINE_BYTES) return;
+    if (utf8Length(text) <= INLINE_BYTES) return;
     ensurePrivateDir(this.#dir);
     writeFileAtomic(join(this.#dir, fileOf(key)), text);
   }
 
   /** Stores a text; part of a transaction. */
   put(key: string, text: string): void {
-    const large = Buffer.byteLength(text) > INLINE_BYTES;
+    const large = utf8Length(text) > INLINE_BYTES;
     const file = large ? fileOf(key) : "";
     this.#put.run(key, large ? "" : text, file, checksum(key, text));
     this.#stored.set(key, file);
@@ -86,7 +85,7 @@ export class BodyStore {
   deleteFiles(files: readonly string[]): void {
     for (const file of files) {
       try {
-        rmSync(join(this.#dir, file), { force: true });
+        Deno.removeSync(join(this.#dir, file));
       } catch { /* left for the next start */ }
     }
   }
@@ -97,7 +96,7 @@ export class BodyStore {
     if (stored === undefined) return null;
     let text = stored.text;
     try {
-      if (stored.file !== "") text = readFileSync(join(this.#dir, fileOf(key)), "utf8");
+      if (stored.file !== "") text = Deno.readTextFileSync(join(this.#dir, fileOf(key)));
     } catch {
       return null;
     }
@@ -115,7 +114,7 @@ export class BodyStore {
     }
     let files: string[];
     try {
-      files = readdirSync(this.#dir);
+      files = [...Deno.readDirSync(this.#dir)].map(({ name }) => name);
     } catch {
       return;
     }
@@ -126,5 +125,5 @@ export class BodyStore {
 
 /** The key has a part that the relay chose; its hash is a safe name. */
 function fileOf(key: string): string {
-  return createHash("sha256").update(key).digest("hex").slice(0, 40);
+  return sha256Hex(key).slice(0, 40);
 }

@@ -1,5 +1,3 @@
-import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
-import { Buffer } from "node:buffer";
 import { basename, dirname, join } from "@std/path";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -78,36 +76,47 @@ function isDamage(error: unknown): boolean {
  * write. Null for a good file and for none.
  */
 function headerProblem(path: string): string | null {
-  if (!existsSync(path)) return null;
-  const { size } = statSync(path);
-  const wal = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
-  if (size === 0) return wal ? "the file is empty beside its log" : "empty";
-  const header = Buffer.alloc(100);
-  let file: number;
+  const size = sizeOf(path);
+  if (size === null) return null;
+  if (size === 0) return (sizeOf(`${path}-wal`) ?? 0) > 0 ? "the file is empty beside its log" : "empty";
+  const header = new Uint8Array(100);
+  let file: Deno.FsFile;
   try {
-    file = openSync(path, "r");
+    file = Deno.openSync(path, { read: true });
   } catch {
     // The place, not the content: opening it for real says more.
     return null;
   }
   try {
-    if (readSync(file, header, 0, 100, 0) < 100) return "the file is cut";
+    if ((file.readSync(header) ?? 0) < 100) return "the file is cut";
   } finally {
-    closeSync(file);
+    file.close();
   }
-  if (header.toString("latin1", 0, 16) !== "SQLite format 3\0") return "not a database";
+  if (new TextDecoder("latin1").decode(header.subarray(0, 16)) !== "SQLite format 3\0") {
+    return "not a database";
+  }
   const versions = [header[18], header[19]];
   return versions.every((each) => each === 1 || each === 2) ? null : "unknown file format";
 }
 
+/** Size of a file, null when there is none. */
+function sizeOf(path: string): number | null {
+  try {
+    return Deno.statSync(path).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
 function quarantineFile({ path, wall, log }: JournalOptions): string {
   const dir = join(dirname(path), "quarantine");
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
   const stamp = new Date(wall()).toISOString().replace(/[:.]/g, "-");
   const target = join(dir, `${stamp}-${basename(path)}`);
   for (const suffix of ["", "-wal", "-shm"]) {
     try {
-      renameSync(path + suffix, target + suffix);
+      Deno.renameSync(path + suffix, target + suffix);
     } catch { /* the side files need not exist */ }
   }
   log.warn("the journal was damaged and put aside, the relay offers again what is unread", { moved: target });

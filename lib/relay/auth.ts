@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { hmacSha256 } from "../base/hash.ts";
 import { RunnerError } from "../base/errors.ts";
 import { sameSecret } from "../base/secret.ts";
 
@@ -53,7 +53,7 @@ export class RelayAuth {
   }
 
   #mac(agentId: string, epoch: number): string {
-    return createHmac("sha256", this.#key).update(`${agentId}\n${epoch}`).digest("hex");
+    return hmacSha256(this.#key, `${agentId}\n${epoch}`).toHex();
   }
 }
 

@@ -1,5 +1,4 @@
-import { Buffer } from "node:buffer";
-import { randomBytes } from "node:crypto";
+import { randomHex } from "../base/secret.ts";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { afterReadyInput } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
@@ -31,7 +30,7 @@ export class RelayDatabase {
     try {
       prepareRelaySchema(this.#db, path);
       this.storeId = this.#fact("storeId", () => crypto.randomUUID());
-      this.tokenKey = Buffer.from(this.#fact("tokenKey", () => randomBytes(32).toString("hex")), "hex");
+      this.tokenKey = Uint8Array.fromHex(this.#fact("tokenKey", () => randomHex(32)));
     } catch (error) {
       this.#db.close();
       if (error instanceof RunnerError) throw error;

@@ -7,9 +7,9 @@ export interface ProcessFigures {
 }
 
 const SCRIPT = `
+ticks=$(getconf CLK_TCK)
 for p in "$@"; do
-  set -- $(sed 's/^.*) //' "/proc/$p/stat")
-  cpu=$(( ($12 + $13) * 1000 / $(getconf CLK_TCK) ))
+  cpu=$(sed 's/^.*) //' "/proc/$p/stat" | awk -v t="$ticks" '{print ($12 + $13) * 1000 / t}')
   awk -v p="$p" -v cpu="$cpu" '/^Pss:/{pss=$2} /^Rss:/{rss=$2} END{print p, pss, rss, cpu}' "/proc/$p/smaps_rollup"
 done`;
 

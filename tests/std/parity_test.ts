@@ -48,3 +48,54 @@ Deno.test("paths of lib/std are what @std/path gives", () => {
   assertEquals(path.resolve("/a", "../b"), theirs.resolve("/a", "../b"));
   assertEquals(path.fromFileUrl("file:///a%20b/c"), theirs.fromFileUrl("file:///a%20b/c"));
 });
+
+Deno.test("every path function of lib/std gives what @std/path gives, for 20,000 made paths", () => {
+  const theirs = realPath as unknown as typeof path;
+  const pieces = [
+    "a",
+    ".",
+    "..",
+    "/",
+    "//",
+    ".x",
+    "b.tar.gz",
+    "ü",
+    "%",
+    "%41",
+    " ",
+    "?",
+    "#",
+    "\\",
+    "\n",
+    "",
+  ];
+  let seed = 1;
+  const random = (below: number) => (seed = (seed * 48_271) % 2_147_483_647) % below;
+  const made = () => Array.from({ length: random(7) }, () => pieces[random(pieces.length)]!).join("");
+  const said = (work: () => unknown) => {
+    try {
+      return String(work());
+    } catch (error) {
+      return (error as Error).name;
+    }
+  };
+  const compare = (what: string, ours: () => unknown, real: () => unknown, ...of: string[]) =>
+    assertEquals(said(ours), said(real), `${what} ${JSON.stringify(of)}`);
+  for (let i = 0; i < 20_000; i++) {
+    const [a, b] = [made(), made()];
+    for (const name of ["normalize", "dirname", "basename", "extname", "isAbsolute"] as const) {
+      compare(name, () => path[name](a), () => theirs[name](a), a);
+    }
+    for (const name of ["join", "resolve", "relative"] as const) {
+      compare(name, () => path[name](a, b), () => theirs[name](a, b), a, b);
+    }
+    compare("basename", () => path.basename(a, ".gz"), () => theirs.basename(a, ".gz"), a);
+    compare("toFileUrl", () => path.toFileUrl("/" + a), () => theirs.toFileUrl("/" + a), "/" + a);
+    compare(
+      "fromFileUrl",
+      () => path.fromFileUrl("file:///" + a),
+      () => theirs.fromFileUrl("file:///" + a),
+      a,
+    );
+  }
+});

@@ -1,4 +1,4 @@
-import { Buffer } from "node:buffer";
+import { utf8Length } from "../../base/bytes.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { JournalRow, MessageState } from "../contract.ts";
 
@@ -18,7 +18,7 @@ export function envelopeOf(message: Message): Message {
 
 /** Returns how much memory a message's text may take, in bytes. */
 export function bodyBytes(message: Message): number {
-  return Buffer.byteLength(message.body);
+  return utf8Length(message.body);
 }
 
 /** Returns the row of a message that has just arrived. `wall` is epoch milliseconds. */

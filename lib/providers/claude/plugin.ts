@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../../base/hash.ts";
 import { dirname, join } from "@std/path";
 import { ensurePrivateDir } from "../../base/private_file.ts";
 import { randomHex } from "../../base/secret.ts";
@@ -31,7 +31,7 @@ export function unpackPlugin(
     const text = Deno.readTextFileSync(new URL(name, SOURCE));
     return { name, text: name.endsWith(".json") ? render(text, self) : text };
   });
-  const hash = createHash("sha256").update(JSON.stringify(files)).digest("hex").slice(0, 12);
+  const hash = sha256Hex(JSON.stringify(files)).slice(0, 12);
   const target = join(stateDir, `plugin-${hash}`);
   if (exists(target)) return target;
   const temporary = join(stateDir, `.plugin-${randomHex(6)}.tmp`);

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../../base/hash.ts";
 import { lines } from "../../base/bytes.ts";
 import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { RunnerError, shown } from "../../base/errors.ts";
@@ -34,7 +34,7 @@ export async function startServer(
   args: ThreadArguments,
   { port, token }: Address,
 ): Promise<AppServer> {
-  const hash = createHash("sha256").update(token).digest("hex");
+  const hash = sha256Hex(token);
   const child = await ports.processes.spawn({
     command: launch.command,
     args: serverArguments(args, hash, port),

@@ -1,0 +1,150 @@
+import { systemClock } from "../../lib/base/clock.ts";
+import { noLog } from "../../lib/base/log.ts";
+import { RelayBusClient } from "../../lib/sdk/mod.ts";
+import { until } from "../support/temp.ts";
+import { hearEvents } from "./_events.ts";
+import { childrenOf, cpuMs } from "./_proc.ts";
+import { sender, stop, withRelayProcess } from "./_relay.ts";
+
+const DEPTHS = [10, 100, 1_000, 10_000];
+const AGENTS = [1, 10, 100, 1_000];
+const LANES = 64;
+const PER_AGENT_RUN = 3_000;
+
+export const runs = 1;
+
+/**
+ * Processor time per message, which unlike the time on the wall does not depend on who else uses the machine: of relay,
+ * runner and agent together while so many messages are queued, and of the relay while so many agents are connected.
+ */
+export async function run(): Promise<Record<string, number>> {
+  const figures = { ...await byDepth(), ...await byAgents() };
+  figures.depth_10000_x_10 = figures.cpu_us_at_depth_10000! / figures.cpu_us_at_depth_10!;
+  figures.depth_10000_x_1000 = figures.cpu_us_at_depth_10000! / figures.cpu_us_at_depth_1000!;
+  figures.agents_1000_x_1 = figures.cpu_us_at_agents_1000! / figures.cpu_us_at_agents_1!;
+  return figures;
+}
+
+async function byDepth(): Promise<Record<string, number>> {
+  const figures: Record<string, number> = {};
+  for (const depth of DEPTHS) {
+    await withRelayProcess(async ({ home, url, token }) => {
+      const agent = home.start(["echo", "--headless", "--label", "sink"]);
+      const { id } = await home.untilReady("sink") as { id: string };
+      const relays = await childrenOf(Deno.pid);
+      const relay = relays.find(({ args }) => args.includes(`relay --port ${home.port}`))!;
+      const children = await childrenOf(agent.pid);
+      const echo = children.find(({ args }) => args.includes("__echo-agent"))!;
+      const pids = [relay.pid, agent.pid, echo.pid];
+      let acked = 0;
+      let wake = () => {};
+      const events = await hearEvents(url, token, ({ event, data }) => {
+        if (event !== "message.read") return;
+        acked += (data.ids as number[]).length;
+        wake();
+      });
+      const bus = await sender(url, token, "bench");
+      const count = Math.max(2_000, depth * 1.5);
+      const pour = async (total: number) => {
+        const goal = acked + total;
+        let sent = 0;
+        const base = acked;
+        const lane = async () => {
+          while (sent < total) {
+            if (sent - (acked - base) >= depth) {
+              await new Promise<void>((resolve) => {
+                const before = wake;
+                wake = () => (before(), resolve());
+              });
+              wake = () => {};
+              continue;
+            }
+            sent++;
+            const { ok } = await bus.send({ from: "bench", to: id, body: "hello" });
+            if (!ok) throw new Error("not accepted");
+          }
+        };
+        await Promise.all(Array.from({ length: Math.min(LANES, depth) }, lane));
+        await until("every ack", () => acked >= goal, 120_000);
+      };
+      await pour(500);
+      const before = await total(pids);
+      await pour(count);
+      figures[`cpu_us_at_depth_${depth}`] = (await total(pids) - before) / count * 1_000;
+      await events.close();
+      await bus.close();
+      await stop(agent);
+    });
+  }
+  return figures;
+}
+
+async function byAgents(): Promise<Record<string, number>> {
+  const figures: Record<string, number> = {};
+  for (const agents of AGENTS) {
+    await withRelayProcess(async ({ home, url, token }) => {
+      const relays = await childrenOf(Deno.pid);
+      const relay = relays.find(({ args }) => args.includes(`relay --port ${home.port}`))!;
+      let read = 0;
+      const clients: RelayBusClient[] = [];
+      for (let i = 0; i < agents; i++) {
+        const id = `agent-${i}`;
+        const client = new RelayBusClient({
+          url,
+          token,
+          registration: {
+            role: "provider",
+            componentId: id,
+            agentId: id,
+            instanceId: crypto.randomUUID(),
+            capabilities: [],
+            tags: [],
+            machine: "bench",
+            meta: {},
+          },
+          events: {
+            message: (message) => {
+              void client.markRead([message.id]).then(({ ok }) => {
+                if (ok) read++;
+              });
+            },
+          },
+          clock: systemClock,
+          random: Math.random,
+          log: noLog,
+        });
+        client.connect();
+        clients.push(client);
+      }
+      await until(
+        "every agent",
+        () => clients.every(({ transportState }) => transportState.state === "registered"),
+        60_000,
+      );
+      const bus = await sender(url, token, "bench");
+      const pour = async (total: number) => {
+        const goal = read + total;
+        let next = 0;
+        const lane = async () => {
+          while (next < total) {
+            const { ok } = await bus.send({ from: "bench", to: `agent-${next++ % agents}`, body: "hello" });
+            if (!ok) throw new Error("not accepted");
+          }
+        };
+        await Promise.all(Array.from({ length: LANES }, lane));
+        await until("every read", () => read >= goal, 120_000);
+      };
+      await pour(1_000);
+      const before = await cpuMs(relay.pid);
+      await pour(PER_AGENT_RUN);
+      figures[`cpu_us_at_agents_${agents}`] = (await cpuMs(relay.pid) - before) / PER_AGENT_RUN * 1_000;
+      await Promise.all([...clients, bus].map((each) => each.close()));
+    });
+  }
+  return figures;
+}
+
+async function total(pids: readonly number[]): Promise<number> {
+  const each = await Promise.all(pids.map(cpuMs));
+  return each.reduce((sum, ms) => sum + ms, 0);
+}
