@@ -12,10 +12,11 @@ interface Point {
   /** What the message makes the model do. */
   body: string;
   /**
-   * `delivery`: while a message is on its way. `queued`: while it waits behind a turn that the person interrupts.
+   * `delivery`: while a message is on its way. `behind`: while it waits behind a turn that outlasts the first look into
+   * the record. `queued`: while it waits behind a turn that the person interrupts.
    * `again`: on the link that follows a first cut. `start`: before the agent was ever ready.
    */
-  phase: "delivery" | "queued" | "again" | "start";
+  phase: "delivery" | "behind" | "queued" | "again" | "start";
 }
 
 const point = (at: string, nth = 1, body = "[[tool]]", phase: Point["phase"] = "delivery"): Point => ({
@@ -42,6 +43,10 @@ const POINTS: Point[] = [
   point("send item/commandExecution/requestApproval", 1, "[[approve]]"),
   point("send serverRequest/resolved", 1, "[[approve]]"),
   point("send error", 1, "[[once serverOverloaded]]"),
+  point("recv thread/queue/add", 1, "", "behind"),
+  point("done thread/queue/add", 1, "", "behind"),
+  point("recv thread/queue/list", 1, "", "behind"),
+  point("done thread/queue/list", 1, "", "behind"),
   point("recv thread/queue/start", 1, "", "queued"),
   point("done thread/queue/start", 1, "", "queued"),
   point("recv initialize", 1, "", "again"),
@@ -119,10 +124,14 @@ async function campaign(lane: CodexLane, each: Point, variation: number, random:
       ["recv thread/queue/add", "done thread/queue/add", "send turn/started"][random.int(0, 2)]!,
     );
     cutAt(lane, first, 0, () => cutAt(lane, each, how, count));
-  } else if (each.phase === "queued") {
-    lane.person("turn/start", { input: [{ type: "text", text: "mine [[hang]]" }] });
+  } else if (each.phase === "queued" || each.phase === "behind") {
+    const text = each.phase === "queued" ? "mine [[hang]]" : `mine [[slow ${300 + variation}]]`;
+    lane.person("turn/start", { input: [{ type: "text", text }] });
     await until("the person's turn", () => lane.status === "busy");
-    cutAt(lane, each, how, count);
+    // The record is looked at when the answer to the delivery was lost.
+    if (each.at.endsWith("thread/queue/list")) {
+      cutAt(lane, point("done thread/queue/add"), 0, () => cutAt(lane, each, how, count));
+    } else cutAt(lane, each, how, count);
   } else cutAt(lane, each, how, count);
   const marks = [lane.send(`${each.body} ${speed}`)];
   if (variation % 5 === 0) marks.push(lane.send(`second ${speed}`));
