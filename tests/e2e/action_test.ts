@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
-import { filesBelow } from "../support/job.ts";
+import { drains, filesBelow } from "../support/job.ts";
 import { processesWith, RunningCommand, TestHome } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
@@ -136,6 +136,8 @@ Deno.test("a cancelled step's SIGINT reaches the runner, which ends with its own
       }
     });
     running.kill("SIGINT");
+    // Two signals that wait at once come in no certain order.
+    await until("the drain", () => drains(step.home) === 1);
     running.kill("SIGTERM");
     assertEquals(await running.ended(30_000), 143, running.err);
     assertEquals([step.outputs().outcome, step.outputs()["exit-code"]], ["cancelled", "143"]);

@@ -59,3 +59,9 @@ export function filesBelow(dir: string, prefix = ""): string[] {
       : [`${prefix}${entry.name}`]
   ).sort();
 }
+
+/** How many drains the log of the one agent of this home tells of. */
+export function drains(home: TestHome): number {
+  const [log] = filesBelow(join(home.home, "logs"));
+  return Deno.readTextFileSync(join(home.home, "logs", log!)).split("signal, the run drains").length - 1;
+}

@@ -97,7 +97,10 @@ export function signal(state: State, effects: Effect[], now: Now, name: string):
   const { phase } = state;
   const first = state.run.signal === null;
   state.run.signal ??= name;
+  const say = (message: string) =>
+    effects.push({ type: "log", level: "info", message, fields: { signal: name } });
   if (phase.phase === "running" || (phase.phase !== "ended" && phase.then === "respawn")) {
+    say("signal, the run drains");
     drain(state, effects, now, {
       then: "exit",
       outcome: { cause: { kind: "drained" }, deregister: false },
@@ -106,6 +109,7 @@ export function signal(state: State, effects: Effect[], now: Now, name: string):
   }
   // A run that is ending by its own goal does what a first signal asks for.
   if (first && phase.phase !== "ended" && ["completed", "error"].includes(phase.outcome.cause.kind)) return;
+  say("signal, the run ends at once");
   stopHard(state, effects, { cause: { kind: "signal", signal: name }, deregister: false });
 }
 
