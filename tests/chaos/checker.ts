@@ -1,9 +1,9 @@
 import { join } from "@std/path";
-import { readOracle } from "../support/oracle.ts";
+import { type AgentRecord, readOracle } from "../support/oracle.ts";
 import type { Crash } from "./nemesis.ts";
 import { readRelay, type StoredMessage } from "./relay_record.ts";
 import type { RivalRecord } from "./rival.ts";
-import { type Sight, sightsOf } from "./seen.ts";
+import { type Sight, sightsOf, type Witness } from "./seen.ts";
 import type { Exit, World } from "./world.ts";
 
 /** How long the drain of the runners here may take, and what an orderly end may take beyond it (R-10). */
@@ -11,6 +11,15 @@ const DRAIN_MS = 2_000;
 const END_SLACK_MS = 12_000;
 /** A hard end: 2 s with five times slack. */
 const HARD_MS = 10_000;
+
+/** What is looked at of a world that has ended: its own records, nothing that the product says of itself. */
+export interface Evidence
+  extends Pick<World, "home" | "outages" | "exits" | "damaged" | "problems" | "shutdowns"> {
+  options: Pick<World["options"], "dir" | "leaseMs" | "smallDiskKiB">;
+  agents: readonly Witness[];
+  poster: Pick<World["poster"], "posted">;
+  rival: Pick<World["rival"], "id">;
+}
 
 /** What the invariants say of one world. */
 export interface Verdict {
@@ -32,7 +41,7 @@ export interface Verdict {
 }
 
 /** Holds the oracle logs of a world that has ended against the invariants. */
-export function check(world: World, crashes: readonly Crash[]): Verdict {
+export function check(world: Evidence, crashes: readonly Crash[]): Verdict {
   const { storeId, messages } = readRelay(join(world.home, "relay.db"));
   const verdict: Verdict = {
     posted: 0,
@@ -86,7 +95,7 @@ function lose(verdict: Verdict, text: string): void {
 }
 
 function checkMessage(
-  world: World,
+  world: Evidence,
   verdict: Verdict,
   stored: StoredMessage,
   sights: Map<string, Map<string, Sight[]>>,
@@ -147,7 +156,7 @@ function checkMessage(
 
 /** One sight is right; more need a crash while the message was in flight, or a turn that was cut, each. */
 function checkDuplicates(
-  world: World,
+  world: Evidence,
   verdict: Verdict,
   agent: string,
   mark: string,
@@ -180,7 +189,7 @@ function checkDuplicates(
   }
 }
 
-function inFlight(crashes: readonly Crash[], records: ReturnType<World["agents"][number]["oracle"]>): number {
+function inFlight(crashes: readonly Crash[], records: readonly AgentRecord[]): number {
   let count = 0;
   for (const crash of crashes) {
     const open = new Set<string>();
@@ -195,7 +204,7 @@ function inFlight(crashes: readonly Crash[], records: ReturnType<World["agents"]
   return count;
 }
 
-function checkExit(world: World, verdict: Verdict, exit: Exit): void {
+function checkExit(world: Evidence, verdict: Verdict, exit: Exit): void {
   const { asked, ended, agent, mark } = exit;
   const say = (what: string) => {
     verdict.problems.push(`exit of ${mark}: ${what} ${JSON.stringify({ ended, asked })}`);

@@ -18,9 +18,12 @@ export interface Sight {
   pid: number;
 }
 
+/** An agent, as far as its records go. */
+export type Witness = Pick<ChaosAgent, "id" | "provider" | "oracle" | "stateDir">;
+
 /** What an agent's model saw, by mark, from the provider's own record. */
 export function sightsOf(
-  agent: ChaosAgent,
+  agent: Witness,
   storeId: string,
   messages: Iterable<StoredMessage>,
 ): Map<string, Sight[]> {
@@ -60,7 +63,7 @@ function oracleSights(records: AgentRecord[]): Map<string, Sight[]> {
 
 /** The echo agent notes delivery ids only; which message each was is computed from the message's identity. */
 function echoSights(
-  agent: ChaosAgent,
+  agent: Witness,
   storeId: string,
   messages: Iterable<StoredMessage>,
 ): Map<string, Sight[]> {
