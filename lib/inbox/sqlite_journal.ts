@@ -327,6 +327,13 @@ export class SqliteJournal implements Journal {
   }
 
   /** `before` runs outside the transaction, with the same way of failing. */
+  /** On a full disk the log may hold older versions of the same pages: folding it in gives their room back. */
+  #makeRoom(): void {
+    try {
+      this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch { /* even that needs room */ }
+  }
+
   #transaction(work: () => void, before = () => {}): void {
     this.#checked = null;
     try {
@@ -340,6 +347,7 @@ export class SqliteJournal implements Journal {
         try {
           this.#db.exec("ROLLBACK");
         } catch { /* SQLite rolled back by itself */ }
+        this.#makeRoom();
         throw error;
       }
     } catch (error) {

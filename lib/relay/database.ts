@@ -79,6 +79,7 @@ export class RelayDatabase {
       try {
         this.#db.exec("ROLLBACK");
       } catch { /* SQLite rolled back by itself */ }
+      this.#makeRoom();
       const failure = new RunnerError("E_STATE_WRITE", `the relay cannot write: ${messageOf(error)}`, {
         cause: error,
       });
@@ -86,6 +87,13 @@ export class RelayDatabase {
       return;
     }
     for (const done of settle) done();
+  }
+
+  /** On a full disk the log may hold older versions of the same pages: folding it in gives their room back. */
+  #makeRoom(): void {
+    try {
+      this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch { /* even that needs room */ }
   }
 
   #one(job: Job): () => void {

@@ -90,9 +90,11 @@ export function refuseNewerRelay(path: string): void {
 export function prepareRelaySchema(db: DatabaseSync, path: string): void {
   const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
   refuse(version, path);
-  // One process only: two relays on one file would not see each other's agents.
+  // One process only: two relays on one file would not see each other's agents. A log of 2 MiB and not of 4: on a
+  // small disk a log that is folded in late is what fills it, and stays.
   db.exec(
-    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
+    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; " +
+      "PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 2097152",
   );
   if (version === RELAY_SCHEMA) return;
   let work = version === 0 ? TABLES : "";

@@ -14,7 +14,7 @@ const HARD_MS = 10_000;
 
 /** What is looked at of a world that has ended: its own records, nothing that the product says of itself. */
 export interface Evidence
-  extends Pick<World, "home" | "outages" | "exits" | "damaged" | "problems" | "shutdowns"> {
+  extends Pick<World, "relayDb" | "outages" | "exits" | "damaged" | "problems" | "shutdowns"> {
   options: Pick<World["options"], "dir" | "leaseMs" | "smallDiskKiB">;
   agents: readonly Witness[];
   poster: Pick<World["poster"], "posted">;
@@ -42,7 +42,7 @@ export interface Verdict {
 
 /** Holds the oracle logs of a world that has ended against the invariants. */
 export function check(world: Evidence, crashes: readonly Crash[]): Verdict {
-  const { storeId, messages } = readRelay(join(world.home, "relay.db"));
+  const { storeId, messages } = readRelay(world.relayDb);
   const verdict: Verdict = {
     posted: 0,
     acked: 0,

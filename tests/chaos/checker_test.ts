@@ -48,7 +48,7 @@ async function verdictOf(story: Story): Promise<Verdict> {
     }
     const posted = { mark: MARK, to: "a", claimable, bytes: 0, sentAt: 0, id: 1, recipients: ["a"] };
     const evidence: Evidence = {
-      home: dir,
+      relayDb: join(dir, "relay.db"),
       options: { dir, leaseMs: 60_000, smallDiskKiB: null },
       outages: [],
       exits: story.ended === undefined

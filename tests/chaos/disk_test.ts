@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { until } from "../support/temp.ts";
 import { mountTmpfs, unmount } from "./proc.ts";
 import { withWorld } from "./with_world.ts";
@@ -88,5 +88,46 @@ Deno.test({
       const ended = await agent.current!.proc.ended;
       assert(ended.at - asked <= 14_000, `${ended.at - asked} ms`);
       assertEquals(ended.code, 0);
+    }),
+});
+
+Deno.test({
+  name: "a relay whose disk is full takes nothing it cannot keep, and goes on when there is room",
+  ignore: !MOUNTS,
+  fn: () =>
+    withWorld({ relayDiskKiB: 6_144 }, async (world) => {
+      const agent = world.agents[0]!;
+      const dir = dirname(world.relayDb);
+      let kept = 0;
+      let refused = 0;
+      // Enough for the log of the database to be folded in several times.
+      const send = async (key: string) => {
+        const sent = await world.http.send({
+          from: "test",
+          to: agent.id,
+          body: "x".repeat(30_000),
+          subject: key,
+          idempotencyKey: key,
+        });
+        if (sent.ok) kept++;
+        else refused++;
+        return sent.ok;
+      };
+      for (let round = 0; round < 3; round++) {
+        for (let i = 0; i < 20; i++) await send(`mark-before-${round * 100 + i}`);
+        const free = fill(dir);
+        for (let i = 0; i < 5; i++) await send(`mark-full-${round * 100 + i}`);
+        free();
+        for (let i = 0; i < 5; i++) {
+          // What was refused, and what was taken without an answer, is sent again under its key.
+          await until("the relay to take it", () => send(`mark-full-${round * 100 + i}`), RECOVERY_MS);
+        }
+      }
+      assert(refused > 0, "the disk was never full");
+      await until("everything to be read", async () => (await world.openMail())?.length === 0, RECOVERY_MS);
+      const seen = agent.oracle().flatMap((record) => record.type === "seen" ? record.marks : []);
+      assertEquals(seen.length, 75);
+      assertEquals(new Set(seen).size, 75);
+      assert(world.relay.alive && kept >= 75);
     }),
 });

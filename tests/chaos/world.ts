@@ -1,4 +1,4 @@
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { RelayHttpClient } from "agent-relay-sdk";
 import { readTokenFile } from "../../lib/config/token.ts";
 import { processesWith } from "../support/runner_process.ts";
@@ -7,7 +7,7 @@ import { pause } from "../support/fake_agent.ts";
 import { freePort, until } from "../support/temp.ts";
 import { ChaosAgent, type ProviderName, type Start, START_MARK, writeProviders } from "./agent.ts";
 import { Poster } from "./poster.ts";
-import { type Ended, Proc, processTable } from "./proc.ts";
+import { type Ended, mountTmpfs, Proc, processTable, unmount } from "./proc.ts";
 import { Rival } from "./rival.ts";
 
 /** How a world is set up. */
@@ -19,6 +19,8 @@ export interface WorldOptions {
   leaseMs: number;
   /** Size of the file system of the claude agent's state; null for the ordinary disk. */
   smallDiskKiB: number | null;
+  /** Size of the file system of the relay's database; the ordinary disk when it is not given. */
+  relayDiskKiB?: number;
   /** Limit of open files of the first agent's runner. */
   openFiles?: number;
 }
@@ -76,6 +78,7 @@ export class World {
   readonly unguarded = new Set<string>();
   #env: Record<string, string>;
   #over = false;
+  #mounted = false;
   readonly #ending = new AbortController();
 
   constructor(readonly options: WorldOptions) {
@@ -94,6 +97,11 @@ export class World {
     };
   }
 
+  /** The relay's database, in a directory of its own. */
+  get relayDb(): string {
+    return join(this.options.dir, "relay", "relay.db");
+  }
+
   /** True once the world ends. */
   get over(): boolean {
     return this.#over;
@@ -102,6 +110,9 @@ export class World {
   /** Brings everything up; resolves when all agents are ready. */
   async begin(): Promise<void> {
     const { dir, name, providers, smallDiskKiB } = this.options;
+    Deno.mkdirSync(dirname(this.relayDb), { mode: 0o700 });
+    const { relayDiskKiB } = this.options;
+    if (relayDiskKiB !== undefined) this.#mounted = await mountTmpfs(dirname(this.relayDb), relayDiskKiB);
     await this.startRelay();
     const url = `http://127.0.0.1:${this.relayPort}`;
     const token = await readTokenFile(join(this.home, "relay.token"));
@@ -138,7 +149,16 @@ export class World {
   async startRelay(): Promise<void> {
     this.relayWanted = true;
     this.relay = new Proc(
-      ["relay", "--port", String(this.relayPort), "--json", "--claim-lease", `${this.options.leaseMs}ms`],
+      [
+        "relay",
+        "--port",
+        String(this.relayPort),
+        "--json",
+        "--claim-lease",
+        `${this.options.leaseMs}ms`,
+        "--db",
+        this.relayDb,
+      ],
       { cwd: this.options.dir, env: this.#env, errFile: join(this.options.dir, "relay.log") },
     );
     const { relay } = this;
@@ -312,6 +332,7 @@ export class World {
       this.relay.signal("SIGKILL");
       await this.relay.ended;
     }
+    if (this.#mounted) await unmount(dirname(this.relayDb));
     for (const agent of this.agents) {
       for (const start of agent.starts) {
         for (const pid of await processesWith(`${START_MARK}=${start.mark}`)) {
