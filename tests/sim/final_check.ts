@@ -57,7 +57,12 @@ function checkForgotten(world: World, each: Case): void {
 function checkDead(world: World, each: Case): void {
   world.oracle.tally.dead++;
   world.oracle.sometimes("a message became a dead letter");
-  if (each.posting.poison !== "none" || each.damaged > 0 || each.handed >= MAX_FAILURES) return;
+  if (each.posting.poison !== "none" || each.damaged > 0 || each.unreadable > 0) return;
+  // A fault of the provider is none of the message.
+  const failures = each.turns.filter(({ end }) =>
+    end !== null && end.how !== "done" && end.failure !== "provider"
+  );
+  if (failures.length >= MAX_FAILURES) return;
   // Opened again in a store that went away before anybody heard of it.
   if (each.reopened > 0 && each.message.storeId !== world.relay.storeId) return;
   world.oracle.violated("I2", `${each.key} was given up after ${each.turns.length} turns`);

@@ -21,6 +21,21 @@ import type { World } from "./world.ts";
 const MODELS = { claude: ClaudeModel, codex: CodexModel, echo: EchoModel };
 const NEVER: Promise<never> = new Promise(() => {});
 
+const RARE_PORTS = new Set([
+  "bus.claim",
+  "bus.close",
+  "bus.release",
+  "bus.renew",
+  "bus.send",
+  "bus.statusAsync",
+  "http.deleteAgent",
+  "http.getMessage",
+  "journal.find",
+  "session.interrupt",
+  "session.probe",
+  "session.shutdown",
+]);
+
 /** How a runner's process is going or how it went. */
 export type HostState = { is: "running" } | { is: "crashed"; at: string } | {
   is: "ended";
@@ -101,7 +116,12 @@ export class Host {
     const { world } = this;
     world.portCalls++;
     this.#calls++;
-    if (!world.faults.fires("crash.port")) return "lives";
+    // What is called seldom has more chances each time, so that every port gets its crashes.
+    let strikes = world.faults.fires("crash.port");
+    for (let more = RARE_PORTS.has(port) ? 7 : 0; more > 0 && !strikes; more--) {
+      strikes = world.faults.fires("crash.port");
+    }
+    if (!strikes) return "lives";
     if (world.faults.draw("crash.port") < 0.5) {
       this.crash(`before ${port}`);
       return "before";

@@ -322,7 +322,9 @@ export class Oracle {
 
   slept(): void {
     // Nothing of this machine can act before it wakes, and then the turn may end first.
-    for (const each of this.#world.cases.values()) if (isRunning(each)) each.slept = true;
+    for (const each of this.#world.cases.values()) {
+      if (isRunning(each) || (each.handed > 0 && each.ended === "none")) each.slept = true;
+    }
     this.sometimes("the machine slept");
   }
 }

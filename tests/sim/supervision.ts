@@ -20,8 +20,9 @@ export class Supervision {
   #healthySince: number | null = null;
   #asked = new Set<ProcessModel>();
   #lastEnd: ProcessModel | null = null;
-  #gracefulStops = 0;
-  #endedRuns = 0;
+  /** The provider was stopped in order; what follows is a restart or the end. */
+  #stoppedInRun = false;
+  #restarts = 0;
   #armed: { host: Host; at: number; ms: number } | null = null;
   #signals = 0;
   #interrupted = false;
@@ -38,6 +39,7 @@ export class Supervision {
     this.#armed = null;
     this.#signals = 0;
     this.#interrupted = false;
+    this.#stoppedInRun = false;
   }
 
   started(): void {
@@ -77,6 +79,8 @@ export class Supervision {
   }
 
   spawnAsked(_host: Host): void {
+    if (this.#stoppedInRun) this.#restarts++;
+    this.#stoppedInRun = false;
     const mono = this.#world.machine.mono();
     const last = this.#deaths.at(-1);
     if (last === undefined) return;
@@ -93,7 +97,7 @@ export class Supervision {
   }
 
   stopAsked(process: ProcessModel, graceful: boolean): void {
-    if (graceful && !this.#asked.has(process)) this.#gracefulStops++;
+    if (graceful) this.#stoppedInRun = true;
     this.#asked.add(process);
   }
 
@@ -145,7 +149,6 @@ export class Supervision {
   }
 
   ended(host: Host, outcome: ExitOutcome): void {
-    this.#endedRuns++;
     const { live } = this.#world.agent;
     if (live !== null && !this.#asked.has(live)) {
       this.#oracle.violated("I6", `process ${live.pid} lives on after its run ended`);
@@ -201,8 +204,9 @@ export class Supervision {
       this.#world.relay.issued.filter(({ payload }) =>
         payload.target === AGENT && payload.commandType === "agent.restart"
       ).length;
-    const surplus = this.#gracefulStops - this.#endedRuns - this.#world.oracle.tally.starts - restarts;
-    if (surplus > 0) this.#oracle.violated("I9", `${surplus} more stops than commands`);
+    if (this.#restarts > restarts) {
+      this.#oracle.violated("I9", `${this.#restarts} restarts for ${restarts} commands`);
+    }
     for (const { payload, told, status } of this.#world.relay.commands.values()) {
       const { commandType, commandId, target } = payload;
       if (target !== AGENT && told.length > 0) {

@@ -91,12 +91,38 @@ export class World {
     this.#endAt = this.timeline.now + HEAL_MS;
   }
 
+  #seen = { provider: "none", phase: "running" };
+
+  /** Looks at the runner in every eighth seed, which is enough to see every way it goes. */
+  get #observes(): boolean {
+    return this.plan.seed % 8 === 0;
+  }
+
+  #observe(): void {
+    const view = this.operator.host?.runner.view();
+    const now = view === undefined
+      ? { provider: "none", phase: "running" }
+      : { provider: view.provider.state, phase: view.phase };
+    for (const what of ["provider", "phase"] as const) {
+      if (now[what] !== this.#seen[what] && view !== undefined) {
+        this.oracle.tally.transition(`${what}: ${this.#seen[what]} > ${now[what]}`);
+      }
+    }
+    this.#seen = now;
+    if (view === undefined) return;
+    if (view.inFlight > this.window) this.oracle.violated("I17", `${view.inFlight} messages are in flight`);
+    if (view.queued > Math.max(this.plan.maxQueue, this.cases.size)) {
+      this.oracle.violated("I17", `${view.queued} messages are queued`);
+    }
+  }
+
   /** Lets one thing happen; false when the run is over. */
   advance(): boolean {
     if (this.events >= EVENT_LIMIT) {
       this.oracle.violated("I12", `more than ${EVENT_LIMIT} events: the run spins`);
       return false;
     }
+    if (this.#observes) this.#observe();
     if (this.oracle.violations.length > 0 || !this.timeline.advance(this.#endAt)) return false;
     this.events++;
     return true;

@@ -4,6 +4,7 @@ import type { SideStage, Stage } from "../../protocol/message.ts";
 import type { FailureClass, ProbeResult } from "../../providers/contract.ts";
 import { moved } from "./goal.ts";
 import { KNOWN_LIMIT } from "./state.ts";
+import { isTask } from "./status.ts";
 import type { Effect, Fault, Now, State } from "./types.ts";
 import { enqueue } from "./waiting.ts";
 
@@ -30,6 +31,7 @@ export function move(
   moved(state, now, row, next);
   if (inFlight(row.state) && !inFlight(next)) {
     state.flight.delete(row.key);
+    state.tasks.delete(row.key);
     state.byDelivery.delete(row.state.deliveryId);
     state.suspects.delete(row.key);
     state.progress.delete(row.key);
@@ -37,6 +39,7 @@ export function move(
   }
   if (inFlight(next)) {
     state.flight.add(row.key);
+    if (isTask(updated)) state.tasks.add(row.key);
     state.byDelivery.set(next.deliveryId, row.key);
     state.progress.set(row.key, now.mono);
   }

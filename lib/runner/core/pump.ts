@@ -6,7 +6,7 @@ import { resync } from "./intake.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
 import { forgetOwed, isForeign, move, report, requeue } from "./messages.ts";
 import { releaseHeld, spawn } from "./provider.ts";
-import { statusOf } from "./status.ts";
+import { sameVerdict, statusOf, verdictOf } from "./status.ts";
 import type { Effect, Lease, Now, State } from "./types.ts";
 import { first } from "./waiting.ts";
 
@@ -251,11 +251,9 @@ function sendDue(state: State, effects: Effect[], now: Now): void {
 }
 
 function publish(state: State, effects: Effect[]): void {
-  const status = statusOf(state);
   // The queue length is for display; it alone is no reason to speak.
-  const { queued: _queued, ...compared } = status.meta ?? {};
-  const text = JSON.stringify([status.agentStatus, status.ready, compared]);
-  if (text === state.published) return;
-  state.published = text;
-  effects.push({ type: "publish", status });
+  const verdict = verdictOf(state);
+  if (state.published !== null && sameVerdict(verdict, state.published)) return;
+  state.published = verdict;
+  effects.push({ type: "publish", status: statusOf(state, verdict) });
 }

@@ -2,6 +2,7 @@ import { Agenda } from "../../base/agenda.ts";
 import type { JournalSnapshot } from "../../inbox/contract.ts";
 import { bodyBytes, inFlight, mayAck } from "../../inbox/core/row.ts";
 import { beginsAnew, initialProgress } from "./goal.ts";
+import { isTask } from "./status.ts";
 import type { CoreConfig, State } from "./types.ts";
 import { enqueue } from "./waiting.ts";
 
@@ -42,6 +43,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     dead: new Map(snapshot.dead.map((row) => [row.key, { ...row, message: null }])),
     untold: new Set(),
     flight: new Set(),
+    tasks: new Set(),
     byDelivery: new Map(),
     leases: new Map(),
     claiming: new Set(),
@@ -60,7 +62,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     commands: new Map(snapshot.commands.map((row) => [row.commandId, row])),
     restarting: null,
     lastLifecycleAt: -Infinity,
-    published: "",
+    published: null,
   };
   for (const row of snapshot.open) {
     const kept = row.state.state === "claimed" ? { ...row, state: { state: "received" as const } } : row;
@@ -74,6 +76,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     if (kept.reply !== null) state.replies.set(kept.key, -Infinity);
     if (inFlight(kept.state)) {
       state.flight.add(kept.key);
+      if (isTask(kept)) state.tasks.add(kept.key);
       state.byDelivery.set(kept.state.deliveryId, kept.key);
     }
   }

@@ -1,65 +1,103 @@
+import type { JournalRow } from "../../inbox/contract.ts";
 import type { StatusPayload } from "../../protocol/frames.ts";
 import type { State } from "./types.ts";
 
-/** Why an agent is busy. */
-export type BusyReason = "provider-turn" | "message" | "task" | "command" | "approval";
+/** Why an agent is busy, in the order in which the bus is told. */
+export const BUSY_REASONS = ["provider-turn", "approval", "message", "task", "command"] as const;
+export type BusyReason = (typeof BUSY_REASONS)[number];
+
+/**
+ * What there is to say about an agent, without what is for display only. Cheap to make and to compare, since it is
+ * made after every event.
+ */
+export interface Verdict {
+  agentStatus: StatusPayload["agentStatus"];
+  ready: boolean;
+  reason: string | null;
+  /** One bit per entry of {@linkcode BUSY_REASONS}. */
+  busy: number;
+  incarnation: number;
+  dead: number;
+  channel: string | undefined;
+}
 
 /**
  * Returns what the bus is told: derived from the process and the queue every time, never stored beside them, so
  * that the status cannot contradict the process table. `ready` implies a living provider that takes messages.
  */
-export function statusOf(state: State): StatusPayload {
-  const reasons = busyReasons(state);
-  const meta: Record<string, unknown> = {
-    runnerId: state.config.runnerId,
-    incarnation: state.incarnation,
-    busyReasons: reasons,
-    queued: state.rows.size,
-    dead: state.dead.size,
-  };
-  if (state.provider.state === "ready" && state.provider.channel !== undefined) {
-    meta.delivery = state.provider.channel;
-  }
-  const not = (agentStatus: StatusPayload["agentStatus"], reason: string): StatusPayload => ({
+export function statusOf(state: State, verdict: Verdict = verdictOf(state)): StatusPayload {
+  const { agentStatus, ready, reason, busy, incarnation, dead, channel } = verdict;
+  return {
     agentStatus,
-    ready: false,
-    meta: { ...meta, reason },
+    ready,
+    meta: {
+      runnerId: state.config.runnerId,
+      incarnation,
+      busyReasons: BUSY_REASONS.filter((_, bit) => (busy & (1 << bit)) !== 0),
+      queued: state.rows.size,
+      dead,
+      ...(channel === undefined ? {} : { delivery: channel }),
+      ...(reason === null ? {} : { reason }),
+    },
+  };
+}
+
+/** Says how things stand now. */
+export function verdictOf(state: State): Verdict {
+  const busy = busyBits(state);
+  const { provider, fault } = state;
+  const say = (agentStatus: Verdict["agentStatus"], ready: boolean, reason: string | null): Verdict => ({
+    agentStatus,
+    ready,
+    reason,
+    busy,
+    incarnation: state.incarnation,
+    dead: state.dead.size,
+    channel: provider.state === "ready" ? provider.channel : undefined,
   });
-  if (state.phase.phase === "ended") return not("offline", "ended");
-  switch (state.provider.state) {
+  if (state.phase.phase === "ended") return say("offline", false, "ended");
+  switch (provider.state) {
     case "failed":
-      return not("error", state.provider.reason);
+      return say("error", false, provider.reason);
     case "waiting":
-      return not("error", `provider ended (${state.provider.reason}), starting it again`);
+      return say("error", false, `provider ended (${provider.reason}), starting it again`);
     case "none":
     case "spawning":
     case "starting":
       // A dialog that waits for the person at the terminal; nobody else can answer it.
-      if (state.fault !== null) return not("busy", state.fault.reason);
-      return not("online", "starting");
+      if (fault !== null) return say("busy", false, fault.reason);
+      return say("online", false, "starting");
     case "stopping":
-      return not("busy", "stopping");
+      return say("busy", false, "stopping");
     case "ready":
       break;
   }
-  if (state.phase.phase !== "running") return not("busy", "draining");
-  if (!state.storage.ok) return not("error", `storage: ${state.storage.reason}`);
-  if (state.fault !== null) return not("error", state.fault.reason);
-  return { agentStatus: reasons.length > 0 ? "busy" : "idle", ready: true, meta };
+  if (state.phase.phase !== "running") return say("busy", false, "draining");
+  if (!state.storage.ok) return say("error", false, `storage: ${state.storage.reason}`);
+  if (fault !== null) return say("error", false, fault.reason);
+  return say(busy === 0 ? "idle" : "busy", true, null);
 }
 
-function busyReasons(state: State): BusyReason[] {
-  const reasons = new Set<BusyReason>();
+/** True when two verdicts say the same. */
+export function sameVerdict(a: Verdict, b: Verdict): boolean {
+  return a.agentStatus === b.agentStatus && a.ready === b.ready && a.reason === b.reason &&
+    a.busy === b.busy &&
+    a.incarnation === b.incarnation && a.dead === b.dead && a.channel === b.channel;
+}
+
+/** True for work that is called a task on the bus. */
+export function isTask({ message }: JournalRow): boolean {
+  return message !== null && message.claimable && message.kind === "task";
+}
+
+function busyBits(state: State): number {
+  let bits = 0;
   if (state.provider.state === "ready") {
-    if (state.provider.activity === "busy") reasons.add("provider-turn");
-    if (state.provider.activity === "approval") reasons.add("approval");
+    if (state.provider.activity === "busy") bits |= 1;
+    if (state.provider.activity === "approval") bits |= 2;
   }
-  for (const key of state.flight) {
-    const row = state.rows.get(key);
-    reasons.add(row?.message?.claimable && row.message.kind === "task" ? "task" : "message");
-    // Two reasons at most come from the queue; a window of 64 need not be walked to its end.
-    if (reasons.size >= 4) break;
-  }
-  if (state.phase.phase !== "running" || state.restarting !== null) reasons.add("command");
-  return [...reasons];
+  if (state.flight.size > state.tasks.size) bits |= 4;
+  if (state.tasks.size > 0) bits |= 8;
+  if (state.phase.phase !== "running" || state.restarting !== null) bits |= 16;
+  return bits;
 }

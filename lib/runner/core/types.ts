@@ -6,6 +6,7 @@ import type { CommandPayload, CommandUpdatePayload, StatusPayload } from "../../
 import type { Message, StageReport } from "../../protocol/message.ts";
 import type { Activity, FailureClass, ProbeResult, ProviderEvent } from "../../providers/contract.ts";
 import type { Goal, Progress } from "./goal.ts";
+import type { Verdict } from "./status.ts";
 import type { Waiting } from "./waiting.ts";
 
 /** Limits and identity of one run; constant. All durations in milliseconds. */
@@ -247,6 +248,8 @@ export interface State {
   /** Dead letters of which the relay may not know yet. */
   untold: Set<string>;
   flight: Set<string>;
+  /** Those of the flight that are tasks. */
+  tasks: Set<string>;
   byDelivery: Map<string, string>;
   leases: Map<string, Lease>;
   /** Keys with a claim request under way. */
@@ -281,6 +284,6 @@ export interface State {
   /** The restart command that is answered once the new provider is ready. */
   restarting: string | null;
   lastLifecycleAt: number;
-  /** Serialized last published status, to publish changes only. */
-  published: string;
+  /** What was last published, to publish changes only. */
+  published: Verdict | null;
 }
