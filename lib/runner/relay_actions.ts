@@ -69,10 +69,13 @@ export class RelayActions {
       case "renew": {
         const { key } = effect;
         // The lease is counted from before the request: the relay cannot have started it earlier.
-        const sentAt = clock.mono();
+        const sent = { mono: clock.mono(), wall: clock.wall() };
         const result =
           await (effect.type === "claim" ? bus.claim(effect.messageId) : bus.renew(effect.messageId));
         if (result.ok) {
+          // The monotonic clock stands still while the machine sleeps, the lease does not.
+          const mono = clock.mono();
+          const sentAt = mono - Math.max(mono - sent.mono, clock.wall() - sent.wall);
           return this.#post({ type: "claim.won", key, sentAt, leaseMs: result.value.leaseMs });
         }
         if (result.kind === "lost") {

@@ -38,6 +38,8 @@ class Connection implements Subscriber {
   readonly storeId: string;
   /** When the last push arrived: one socket keeps its order. */
   lastPushAt = 0;
+  /** When the last call reached the relay, for the same reason. */
+  lastCallAt = 0;
   readonly pending = new Set<() => void>();
 
   constructor(readonly bus: BusModel, readonly instanceId: string) {
@@ -128,7 +130,7 @@ export class BusModel implements RelayBus {
   #dial(delayMs: number): void {
     this.world.machine.later(delayMs, () => {
       if (this.#closed || this.#connection !== null || this.#host.gone) return;
-      if (this.world.relay.down) return this.#dial(this.world.random.between(200, 3_000));
+      if (!this.world.reachable) return this.#dial(this.world.random.between(200, 3_000));
       const connection = new Connection(this, this.#host.instanceId);
       this.#connection = connection;
       const { relay } = this.world;
@@ -206,6 +208,7 @@ export class BusModel implements RelayBus {
     return this.#call<ClaimResult>(port, () => {
       const answer = this.world.relay.claim(messageId, AGENT, this.#host.instanceId, renewal);
       if (!answer.ok) return { ok: false, kind: "lost" };
+      this.world.oracle.leased(messageId, answer.leaseMs);
       const claimExpiresAt = this.world.timeline.now + answer.leaseMs;
       return {
         ok: true,
@@ -332,7 +335,7 @@ export class BusModel implements RelayBus {
   ): Promise<R | CallFailure> {
     return this.#host.callLater(port, () =>
       new Promise((resolve) => {
-        const { faults, random, machine, relay } = this.world;
+        const { faults, random, machine } = this.world;
         const settle = (answer: R | CallFailure) => {
           cancel();
           connection?.pending.delete(dropped);
@@ -341,17 +344,24 @@ export class BusModel implements RelayBus {
         const dropped = () => settle(AWAY);
         const cancel = machine.later(timeoutMs, dropped);
         connection?.pending.add(dropped);
-        const reaches = () => connection === null ? !relay.down : connection.open && !connection.silent;
+        const reaches = () =>
+          connection === null ? this.world.reachable : connection.open && !connection.silent;
         if (faults.fires("request.lost")) return;
         const slow = faults.fires("call.delay") ? random.between(100, 15_000) : 0;
-        const arriveMs = random.between(1, 8) + slow;
+        const slowReply = slow > 0 && random.chance(0.5);
+        let arriveMs = random.between(1, 8) + (slowReply ? 0 : slow);
+        if (connection !== null) {
+          const { now } = this.world.timeline;
+          connection.lastCallAt = Math.max(connection.lastCallAt, now + arriveMs);
+          arriveMs = connection.lastCallAt - now;
+        }
         this.world.timeline.after(arriveMs, () => {
           if (!reaches()) return;
           if (faults.fires("reply.500")) return void machine.later(2, dropped);
           const answer = act();
           if (faults.fires("reply.lost")) return;
           const garbage = faults.fires("reply.garbage");
-          machine.later(random.between(1, 8), () => {
+          machine.later(random.between(1, 8) + (slowReply ? slow : 0), () => {
             if (connection !== null && (!connection.open || connection.silent)) return;
             settle(garbage ? { ok: false, kind: "unknown", message: "the reply is not JSON" } : answer);
           });

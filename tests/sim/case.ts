@@ -46,6 +46,10 @@ export interface Case {
   rivalDoneAt: number | null;
   /** The machine slept while a turn with it ran. */
   slept: boolean;
+  /** When the lease that the relay last gave us ends, 0 when it never did. */
+  leaseUntil: number;
+  /** The process that it was handed to last. */
+  handedTo: number;
   /** Our lease stood when the model had done it. */
   leasedWhenDone: boolean;
   repliesStored: number;
@@ -70,6 +74,8 @@ export function caseOf(key: string, message: Message, posting: Posting): Case {
     ended: "none",
     rivalDoneAt: null,
     slept: false,
+    leaseUntil: 0,
+    handedTo: 0,
     leasedWhenDone: false,
     repliesStored: 0,
     reopened: 0,

@@ -20,7 +20,7 @@ export const CHANCE_FAULTS = {
   "hand.fail": 0.08,
   "provider.dies.early": 0.05,
   "turn.transient": 0.1,
-  "turn.long": 0.1,
+  "turn.long": 0.2,
   "result.lost": 0.05,
   "stop.late": 0.1,
   "probe.unreadable": 0.3,
@@ -39,6 +39,7 @@ export const CHANCE_FAULTS = {
 export const TIMED_FAULTS = [
   "cut",
   "cut.silent",
+  "cut.long",
   "relay.down",
   "relay.new-store",
   "crash.time",

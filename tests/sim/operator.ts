@@ -106,6 +106,9 @@ export class Operator {
         return this.#host?.bus.cut(false);
       case "cut.silent":
         return this.#host?.bus.cut(true);
+      case "cut.long":
+        world.partitionedUntil = timeline.now + random.between(15_000, 90_000);
+        return this.#host?.bus.cut(random.chance(0.3));
       case "relay.down":
       case "relay.new-store": {
         const forget = kind === "relay.new-store";

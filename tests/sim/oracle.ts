@@ -19,6 +19,10 @@ const LEASE_SLACK_MS = 300;
 /** After these the runner cannot know what the provider still holds. */
 const LOSES_COUNT = ["result.lost", "disk.damage"] as const;
 
+/** How long after the end of its lease a turn may still end well: an interrupt takes time. */
+const STOP_MS = 5_000;
+const UNSTOPPABLE = ["interrupt.ignored", "codex.drop", "clock.sleep"] as const;
+
 /** A promise that was broken, and where. */
 export interface Violation {
   id: InvariantId;
@@ -109,6 +113,7 @@ export class Oracle {
     );
     this.#byDelivery.set(delivery.deliveryId, each);
     this.supervision.delivers(process);
+    each.handedTo = process.pid;
     if (process.alive) this.#checkDelivery(process, each, Number(redelivery), delivery.deliveryId);
     this.#attempted.add(key);
     return each;
@@ -179,8 +184,26 @@ export class Oracle {
     const { how, failure } = turn.end!;
     this.tell(`turn of ${each.key} ${how} ${failure ?? ""}`);
     if (how !== "done") return;
+    if (each.message.claimable) this.#checkLate(each, turn);
     each.leasedWhenDone ||= this.#world.relay.leaseLeft(each.message.id, AGENT) > 0;
     if (each.message.claimable && each.rivalDoneAt !== null) this.#doneByTwo(each);
+  }
+
+  /** The relay gave or prolonged our lease. */
+  leased(messageId: number, leaseMs: number): void {
+    const { cases, relay, timeline } = this.#world;
+    const each = cases.get(`${relay.storeId}/${messageId}`);
+    if (each !== undefined) each.leaseUntil = timeline.now + leaseMs;
+  }
+
+  /** Work that goes on when its lease has run out may be somebody else's by then. */
+  #checkLate(each: Case, turn: Turn): void {
+    const { timeline, relay, faults } = this.#world;
+    const lateMs = timeline.now - each.leaseUntil;
+    if (lateMs < STOP_MS || each.slept || each.message.storeId !== relay.storeId) return;
+    // What Codex's queue begins by itself, and a turn that cannot be interrupted, are not the runner's to stop.
+    if (turn.incarnation !== each.handedTo || UNSTOPPABLE.some((kind) => faults.fired.has(kind))) return;
+    this.violated("I4", `${each.key} was done ${Math.round(lateMs)} ms after its lease had run out`);
   }
 
   rivalDone(key: string): void {
@@ -195,6 +218,9 @@ export class Oracle {
   #doneByTwo(each: Case): void {
     this.tally.rivalDuplicates++;
     if (each.slept) return this.sometimes("work was done by two because the machine slept");
+    if (UNSTOPPABLE.some((kind) => this.#world.faults.fired.has(kind))) {
+      return this.sometimes("work was done by two because the agent could not be stopped");
+    }
     // Done in time, and no ack reached the relay before the lease ran out: nobody can prevent that.
     if (each.leasedWhenDone) return this.sometimes("work was done by two because no ack could get through");
     this.violated("I4", `${each.key} was done by two agents`);

@@ -72,7 +72,7 @@ export function planOf(
     headless: random.chance(0.8),
     shape,
     horizonMs,
-    leaseMs: random.pick([60_000, 60_000, 30_000, 10_000]),
+    leaseMs: random.pick([60_000, 30_000, 10_000, 10_000]),
     drainTimeoutMs: random.pick([20_000, 20_000, 6_000]),
     maxQueue: random.chance(0.1) ? 8 : 1_000,
     maxBodyBytes: random.chance(0.1) ? 20 : 16 * 1024 * 1024,

@@ -73,6 +73,8 @@ export class Rival {
   #end(id: number, storeId: string, dies: boolean): void {
     if (dies) {
       this.#lives++;
+      // Half of the dead never come back.
+      if (this.#random.chance(0.5)) return;
       return this.#stop();
     }
     // It is honest: without its lease it does not finish, and it does not say that it did.

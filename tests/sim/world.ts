@@ -31,6 +31,8 @@ export class World {
   /** Messages by key, in every store there was. */
   readonly cases = new Map<string, Case>();
   diskFull = false;
+  /** Until then the runner cannot reach the relay; others can. */
+  partitionedUntil = 0;
   events = 0;
   portCalls = 0;
   #endAt = Infinity;
@@ -70,6 +72,11 @@ export class World {
     return this.plan.provider === "echo" ? 64 : 1;
   }
 
+  /** True when the runner's machine has a way to the relay. */
+  get reachable(): boolean {
+    return !this.relay.down && this.timeline.now >= this.partitionedUntil;
+  }
+
   post(posting: Posting): void {
     if (this.relay.down) {
       this.timeline.after(500, () => this.post(posting));
@@ -85,6 +92,7 @@ export class World {
     if (this.machine.asleep) return void this.timeline.at(this.machine.wakesAt + 1, () => this.heal());
     this.faults.heal();
     this.diskFull = false;
+    this.partitionedUntil = 0;
     this.agent.fault = null;
     this.relay.start();
     this.operator.healed();

@@ -38,7 +38,8 @@ export function offered(
   }
   if (dead === undefined && state.known.has(key)) {
     // The relay did not hear our markRead: the shell repeats it when the journal says that it was due.
-    effects.push({ type: "reoffered", key, messageId: message.id });
+    // A page that was asked of an earlier store may come late, and its numbers mean others here.
+    if (message.storeId === state.storeId) effects.push({ type: "reoffered", key, messageId: message.id });
     return;
   }
   if (!isForUs(message, state.config)) return;

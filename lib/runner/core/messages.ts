@@ -164,7 +164,10 @@ export function claimWon(
   sentAt: number,
   leaseMs: number,
 ): void {
-  state.claiming.delete(key);
+  const asked = state.claiming.delete(key);
+  const had = state.leases.has(key);
+  // The answer to a renewal of a lease that was given back meanwhile: the relay has freed it by now.
+  if (!asked && !had) return;
   const row = state.rows.get(key);
   if (!row || isForeign(state, row)) return;
   if (state.phase.phase !== "running" && row.state.state === "received") {
@@ -172,7 +175,6 @@ export function claimWon(
     effects.push({ type: "release", messageId: row.messageId });
     return;
   }
-  const had = state.leases.has(key);
   state.leases.set(key, { sentAt, leaseMs, renewing: false });
   if (row.state.state === "received") {
     const claimed = move(state, effects, now, row, { state: "claimed" });

@@ -15,16 +15,20 @@ export const CLAIM_MUTANTS: readonly Mutant[] = [
     edits: [{
       find: `if (result.kind === "lost") {`,
       replace:
-        `if (result.kind === "lost") {\n          return this.#post({ type: "claim.won", key, sentAt, leaseMs: 60_000 });`,
+        `if (result.kind === "lost") {\n          return this.#post({ type: "claim.won", key, sentAt: sent.mono, leaseMs: 60_000 });`,
     }],
   },
   {
-    name: "lease never renewed",
-    defect: "a turn longer than its lease goes on while another agent takes the work",
-    breaks: "I4",
+    name: "lease neither renewed nor watched",
+    defect: "a claim that waited longer than its lease is kept for ever and never worked on",
+    breaks: "I2",
     file: PUMP,
     edits: [
-      { find: `effects.push({ type: "renew", key, messageId: row.messageId });`, replace: `` },
+      {
+        find:
+          `    lease.renewing = true;\n    effects.push({ type: "renew", key, messageId: row.messageId });`,
+        replace: ``,
+      },
       { find: `if (now.mono >= lapsesAt(lease)) lapse(state, effects, now, key);`, replace: `void lapse;` },
     ],
   },
@@ -54,9 +58,8 @@ export const CLAIM_MUTANTS: readonly Mutant[] = [
     breaks: "I4",
     file: RELAY,
     edits: [{
-      find: `return this.#post({ type: "claim.won", key, sentAt, leaseMs: result.value.leaseMs });`,
-      replace:
-        `return this.#post({ type: "claim.won", key, sentAt: clock.mono(), leaseMs: result.value.leaseMs });`,
+      find: `const sentAt = mono - Math.max(mono - sent.mono, clock.wall() - sent.wall);`,
+      replace: `const sentAt = mono;`,
     }],
   },
   {
@@ -129,13 +132,13 @@ export const CLAIM_MUTANTS: readonly Mutant[] = [
     edits: [{ find: `if (at > stepped && at < due) due = at;`, replace: `if (at < due) due = at;` }],
   },
   {
-    name: "attempt of a lost claim forgotten",
-    defect: "work that comes back is given an identity that the agent does not run again",
+    name: "lost claim is known",
+    defect: "work whose winner died is not taken when the relay offers it again",
     breaks: "I2",
     file: MESSAGES,
     edits: [{
-      find: `const attempt = inFlight(row.state) ? row.attempt + 1 : row.attempt;`,
-      replace: `const attempt = row.attempt;`,
+      find: `  if (row.state.state === "skipped") {\n`,
+      replace: `  if (row.state.state === "skipped" && row.attempt < 0) {\n`,
     }],
   },
 ];

@@ -51,7 +51,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
   {
     name: "unreadable record is done",
     defect: "a record that cannot be read is taken for a completed turn",
-    breaks: "I1",
+    breaks: "I2",
     file: MESSAGES,
     edits: [{
       find: `if (result.state === "unknown" && askAgain(state, now, row)) break;`,

@@ -132,7 +132,10 @@ export const SUPERVISION_MUTANTS: readonly Mutant[] = [
     defect: "the end waits for a turn however long it takes",
     breaks: "I10",
     file: LIFECYCLE,
-    edits: [{ find: `if (busy && now.mono < state.phase.deadline) return;`, replace: `if (busy) return;` }],
+    edits: [{
+      find: `if (busy && now.mono < state.phase.deadline) return;`,
+      replace: `if (busy && (state.phase.then === "exit" || now.mono < state.phase.deadline)) return;`,
+    }],
   },
   {
     name: "goodbye without an end",
