@@ -60,6 +60,9 @@ export function planOf(
   const provider = random.pick<ProviderKind>(["claude", "claude", "codex", "codex", "echo"]);
   const horizonMs = random.between(40_000, 120_000);
   const active = chooseKinds(random, shape);
+  // Long work behind a short lease and a cut link is rare by chance, and where two agents do the same.
+  const longWork = shape === "swarm" && seed % 10 === 9;
+  if (longWork) active.add("cut.long").add("turn.long");
   const faults = new Faults(random.fork(1), {
     active: (kind) => active.has(kind),
     scale: random.pick([0.5, 1, 1, 2]),
@@ -72,7 +75,7 @@ export function planOf(
     headless: random.chance(0.8),
     shape,
     horizonMs,
-    leaseMs: random.pick([60_000, 30_000, 10_000, 10_000]),
+    leaseMs: longWork ? 10_000 : random.pick([60_000, 30_000, 10_000, 10_000]),
     drainTimeoutMs: random.pick([20_000, 20_000, 6_000]),
     maxQueue: random.chance(0.1) ? 8 : 1_000,
     maxBodyBytes: random.chance(0.1) ? 20 : 16 * 1024 * 1024,

@@ -21,7 +21,7 @@ Deno.test("no promise is broken in the seeds that once broke one", async () => {
 });
 
 Deno.test("a seed is one run: the same twice, another one without one of its faults", async () => {
-  const seed = 7;
+  const seed = 3317;
   const first = await runSeed(seed);
   const again = await runSeed(seed, { tell: true });
   assertEquals(again.hash, first.hash);

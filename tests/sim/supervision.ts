@@ -180,6 +180,9 @@ export class Supervision {
         const { commandId } = cause;
         const record = this.#world.relay.issued.find(({ payload }) => payload.commandId === commandId);
         if (record === undefined) return "there is no such command";
+        if (record.payload.target !== AGENT) {
+          this.#oracle.violated("I9", `${commandId} for somebody else ended the run`);
+        }
         return record.payload.target === AGENT && record.payload.commandType === cause.action
           ? null
           : "the command says something else";

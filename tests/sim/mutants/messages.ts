@@ -51,7 +51,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
   {
     name: "unreadable record is done",
     defect: "a record that cannot be read is taken for a completed turn",
-    breaks: "I2",
+    breaks: "I1",
     file: MESSAGES,
     edits: [{
       find: `if (result.state === "unknown" && askAgain(state, now, row)) break;`,
@@ -75,7 +75,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
   {
     name: "hand-over error drops",
     defect: "an error while a message is handed over removes it from memory",
-    breaks: "I2",
+    breaks: "I17",
     file: STEP,
     edits: [{
       find: `state.suspects.set(row.key, now.mono + state.config.settleMs);`,

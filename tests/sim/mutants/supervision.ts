@@ -108,16 +108,6 @@ export const SUPERVISION_MUTANTS: readonly Mutant[] = [
     edits: [{ find: `return lifecycle.answerEarlier(state, effects);`, replace: `return;` }],
   },
   {
-    name: "answer tried once",
-    defect: "a command's answer that got no reply is not sent again",
-    breaks: "I9",
-    file: "lib/runner/outbox.ts",
-    edits: [{
-      find: `return this.#retryLater();\n        const {`,
-      replace: `return;\n        const {`,
-    }],
-  },
-  {
     name: "second signal ignored",
     defect: "whoever insists has to kill the runner, and its agent lives on",
     breaks: "I10",
