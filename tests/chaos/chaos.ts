@@ -29,6 +29,8 @@ export interface ChaosOptions {
 /** Everything must be quiet so long after the last fault was mended (R-2). */
 const QUIET_MS = 60_000;
 
+/** No runner and no relay may have more memory than this (I11). */
+const MEMORY_KIB = 512 * 1024;
 /** How often memory and status are looked at. */
 const WATCH_MS = 2_000;
 
@@ -60,7 +62,7 @@ export interface ChaosReport {
   kills_in_flight: number;
   max_drain_ms: number;
   max_quiet_ms: number;
-  max_rss_kib: number;
+  max_rss_kib: Record<string, number>;
   seconds: number;
   skipped: string[];
   problems: string[];
@@ -88,7 +90,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   for (const run of runs) {
     for (const [kind, count] of run.fired) byKind[kind] = (byKind[kind] ?? 0) + count;
   }
+  const largest = Math.max(...runs.flatMap((run) => Object.values(run.maxRssKiB)));
   const problems = runs.flatMap((run) => run.verdict.problems);
+  if (largest > MEMORY_KIB) problems.push(`a process had ${largest} KiB of memory`);
   return {
     ok: problems.length === 0,
     seed: options.seed,
@@ -112,7 +116,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     kills_in_flight: sum("killsInFlight"),
     max_drain_ms: Math.max(...runs.map((run) => run.verdict.maxDrainMs)),
     max_quiet_ms: Math.round(Math.max(...runs.map((run) => run.maxQuietMs))),
-    max_rss_kib: Math.max(...runs.map((run) => run.maxRssKiB)),
+    max_rss_kib: Object.fromEntries(
+      ["relay", ...options.providers].map((
+        name,
+      ) => [name, Math.max(...runs.map((run) => run.maxRssKiB[name] ?? 0))]),
+    ),
     seconds: Math.round((performance.now() - began) / 1000),
     skipped: [...skipped],
     problems: problems.slice(0, 50),
@@ -125,7 +133,7 @@ interface WorldRun {
   orphans: string[];
   contradictions: number;
   maxQuietMs: number;
-  maxRssKiB: number;
+  maxRssKiB: Record<string, number>;
 }
 
 async function runWorld(

@@ -72,7 +72,8 @@ export class World {
   http!: RelayHttpClient;
   relay!: Proc;
   relayWanted = false;
-  maxRssKiB = 0;
+  /** Largest resident memory by kind of process. */
+  readonly maxRssKiB: Record<string, number> = {};
   #asked = new Map<string, { at: number; how: string }[]>();
   /** Starts whose guard was killed too: their left-overs are the next start's to clean. */
   readonly unguarded = new Set<string>();
@@ -298,10 +299,17 @@ export class World {
       );
   }
 
+  /** Looks at the memory of the relay and of the runners. */
   async sampleMemory(): Promise<void> {
-    const pids = new Set([this.relay.pid, ...this.agents.map((agent) => agent.current?.proc.pid)]);
+    const names = new Map([[this.relay.pid, "relay"]]);
+    for (const agent of this.agents) {
+      if (agent.current !== undefined) names.set(agent.current.proc.pid, agent.provider);
+    }
     for (const entry of await processTable()) {
-      if (pids.has(entry.pid)) this.maxRssKiB = Math.max(this.maxRssKiB, entry.rssKiB);
+      const name = names.get(entry.pid);
+      if (name !== undefined && entry.rssKiB > (this.maxRssKiB[name] ?? 0)) {
+        this.maxRssKiB[name] = entry.rssKiB;
+      }
     }
   }
 

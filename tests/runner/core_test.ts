@@ -175,6 +175,26 @@ Deno.test("step() never delivers again what the provider's record shows as done"
   assertEquals(world.of("reply").map((effect) => effect.text), ["42"]);
 });
 
+Deno.test("step() tries at once what a provider that is gone refused for want of a login", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  const deliveryId = world.delivery;
+  world.post({ type: "exited", incarnation: 1, status: { code: 137, signal: "SIGKILL" } });
+  assert(world.tick());
+  world.post({ type: "spawned", incarnation: 2 });
+  world.provider({ type: "ready", resume: "conversation-1" });
+  world.after(5_000);
+  const result = { state: "failed" as const, failure: "provider" as const, reason: "401" };
+  world.post({ type: "probed", incarnation: 2, results: new Map([[deliveryId, result]]) });
+  const again = world.of("deliver").at(-1)!;
+  assertEquals([again.redelivery, again.incarnation, world.status()?.ready], [1, 2, true]);
+  // The attempt has failed, so its identity must not run again.
+  assert(again.deliveryId !== deliveryId);
+  // Refused by the process that runs now, it waits for a person.
+  world.provider({ type: "failed", deliveryIds: [again.deliveryId], failure: "provider", reason: "401" });
+  assertEquals([world.row(1)?.state.state, world.status()?.ready], ["held", false]);
+});
+
 Deno.test("step() ignores events of an earlier incarnation", () => {
   const world = new CoreWorld().up();
   world.post({ type: "offered", message: message(1) });

@@ -280,12 +280,12 @@ export function failedTurn(
   const change = { attempt: row.attempt + 1, redelivery: row.redelivery + 1 };
   if (failure === "cancelled" && !direct && !state.leases.has(row.key)) {
     // Stopped because its lease ran out, which says nothing about the message.
-    requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
+    anew(state, effects, now, row);
     return;
   }
   if (failure === "limit") {
     // The budget is the run's, not the message's: another run may do it.
-    requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
+    anew(state, effects, now, row);
     return;
   }
   if (failure === "provider") {
@@ -381,7 +381,14 @@ export function probed(state: State, effects: Effect[], now: Now, results: Map<s
         done(state, effects, now, deliveryId, result.text, result.evidence);
         break;
       case "failed":
-        failedTurn(state, effects, now, deliveryId, result.failure, result.reason);
+        if (
+          result.failure === "provider" && row.state.state !== "seen" &&
+          row.state.incarnation !== state.incarnation
+        ) {
+          // What was wrong with a process that is gone (login, quota) has to show itself again. A queue that is held
+          // for it would stand still although a person has mended it and started the agent anew.
+          anew(state, effects, now, row);
+        } else failedTurn(state, effects, now, deliveryId, result.failure, result.reason);
         break;
       case "absent":
       case "unknown":
@@ -404,6 +411,11 @@ function askAgain(state: State, now: Now, row: JournalRow): boolean {
   state.tries.set(`probe ${row.key}`, tries);
   state.suspects.set(row.key, now.mono + state.config.settleMs);
   return true;
+}
+
+/** A new attempt at once: the end of the one before says nothing about the message. */
+function anew(state: State, effects: Effect[], now: Now, row: JournalRow): void {
+  requeue(state, effects, now, { ...row, attempt: row.attempt + 1 }, { redelivery: row.redelivery + 1 });
 }
 
 /** Puts a message back in line for delivery; claimed when its lease still stands. */
