@@ -1,4 +1,5 @@
-import { findVerb, type FlagSpec, VERBS, type VerbSpec } from "./table.ts";
+import type { FlagSpec, VerbSpec } from "./spec.ts";
+import { findVerb, VERBS } from "./table.ts";
 import { VERSION } from "../base/version.ts";
 
 /** Returns the first screen: examples first, then every verb in one line. */

@@ -4,7 +4,8 @@ import { type ErrorCode, RunnerError, shown } from "../base/errors.ts";
 import { nearMisses } from "../base/suggest.ts";
 import { IDENTIFIER } from "../protocol/ids.ts";
 import type { Invocation } from "./contract.ts";
-import { findVerb, type FlagSpec, PROVIDERS, VERBS, type VerbSpec } from "./table.ts";
+import type { FlagSpec, VerbSpec } from "./spec.ts";
+import { findVerb, PROVIDERS, VERBS } from "./table.ts";
 
 const TOKEN_HINT = "use --token-file, --token-stdin or AGENT_RELAY_TOKEN";
 

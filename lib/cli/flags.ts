@@ -1,0 +1,140 @@
+import type { FlagSpec } from "./spec.ts";
+
+/** Lengths of time in milliseconds, for bounds. */
+export const SECOND = 1_000;
+export const HOUR = 3_600 * SECOND;
+export const DAY = 24 * HOUR;
+
+/** The flag that every verb has. */
+export const help: FlagSpec = { name: "help", kind: "switch", aliases: ["h"], help: "Show this help" };
+/** For every verb that reads. */
+export const json: FlagSpec = { name: "json", kind: "switch", help: "Print one JSON object" };
+
+/** How to reach the relay; the same for every verb that talks to one. */
+export const relayFlags: readonly FlagSpec[] = [
+  { name: "relay-url", kind: "text", value: "URL", help: "Relay to use (AGENT_RELAY_URL)" },
+  {
+    name: "token-file",
+    kind: "file",
+    value: "FILE",
+    help: "Read the relay token from a private file",
+  },
+  { name: "token-stdin", kind: "switch", help: "Read the relay token from standard input" },
+  {
+    name: "insecure-relay",
+    kind: "switch",
+    help: "Allow http and ws to another machine (the token travels in the clear)",
+  },
+];
+
+/** How an agent is started. */
+export const runFlags: readonly FlagSpec[] = [
+  { name: "label", kind: "text", value: "NAME", help: "Name other agents use: label:NAME" },
+  {
+    name: "prompt",
+    kind: "free-text",
+    value: "TEXT",
+    help: "First prompt for the agent; - reads standard input",
+  },
+  { name: "prompt-file", kind: "file", value: "FILE", help: "First prompt from a file" },
+  { name: "headless", kind: "switch", help: "Run without a terminal, for CI and servers" },
+  { name: "detach", kind: "switch", help: "Run in a tmux session to attach to later" },
+  { name: "cwd", kind: "file", value: "DIR", help: "Working directory of the agent", default: "." },
+  {
+    name: "approval",
+    kind: "choice",
+    aliases: ["approval-mode"],
+    value: "MODE",
+    choices: ["read-only", "guarded", "open"],
+    code: "E_APPROVAL",
+    default: "guarded",
+    help: "What the agent may do unasked",
+  },
+  { name: "agent-id", kind: "text", value: "ID", help: "Fixed agent id instead of the stable default" },
+  ...relayFlags,
+  {
+    name: "drain-timeout",
+    kind: "duration",
+    minMs: 0,
+    maxMs: HOUR,
+    value: "TIME",
+    default: "20s",
+    help: "How long a stop waits for the current turn",
+  },
+  {
+    name: "approval-timeout",
+    kind: "duration",
+    minMs: 0,
+    maxMs: DAY,
+    value: "TIME",
+    default: "10m",
+    help: "How long an approval request waits for an answer",
+  },
+  { name: "no-remote-lifecycle", kind: "switch", help: "Ignore stop and restart from the bus" },
+  {
+    name: "log-level",
+    kind: "choice",
+    value: "LEVEL",
+    choices: ["debug", "info", "warn", "error"],
+    code: "E_FLAG_VALUE",
+    default: "info",
+    help: "Least important log lines to keep",
+  },
+];
+
+/** One job from beginning to end, without a person. */
+/** What a run without a person may do, and how it ends. */
+export const jobFlags: readonly FlagSpec[] = ([
+  { name: "once", kind: "switch", help: "Do the prompt, or one message, and exit (implies --headless)" },
+  {
+    name: "exit-on-idle",
+    kind: "duration",
+    minMs: 100,
+    maxMs: DAY,
+    value: "TIME",
+    help: "Exit after so long with nothing to do",
+  },
+  {
+    name: "max-turns",
+    kind: "integer",
+    min: 1,
+    max: 1_000_000,
+    value: "N",
+    help: "Exit 8 after N answers of the model, tool calls included",
+  },
+  {
+    name: "max-time",
+    kind: "duration",
+    minMs: SECOND,
+    maxMs: 30 * DAY,
+    value: "TIME",
+    help: "Exit 8 after so long",
+  },
+  {
+    name: "max-cost",
+    kind: "amount",
+    min: 0.01,
+    max: 1_000_000,
+    value: "USD",
+    help: "Exit 8 once it has cost so much (not with codex)",
+  },
+  {
+    name: "connect-timeout",
+    kind: "duration",
+    minMs: SECOND,
+    maxMs: DAY,
+    value: "TIME",
+    help: "Exit 75 when the relay is not reached by then",
+  },
+  { name: "no-relay", kind: "switch", help: "Use no relay, only the prompt" },
+  {
+    name: "output",
+    kind: "choice",
+    value: "FORM",
+    choices: ["text", "jsonl"],
+    code: "E_FLAG_VALUE",
+    default: "text",
+    help: "Agent's output",
+  },
+  { name: "result", kind: "file", value: "FILE", help: "Write the outcome as JSON, whatever the end" },
+] satisfies FlagSpec[]).map((flag) => ({ ...flag, section: "Without a person" }));

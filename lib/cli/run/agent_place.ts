@@ -1,0 +1,61 @@
+import { join } from "@std/path";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import { ensurePrivateDir } from "../../base/private_file.ts";
+import type { RunSettings } from "../../config/contract.ts";
+import { newRunnerId, slotId, stableAgentId } from "../../config/identity.ts";
+import type { Journal } from "../../inbox/contract.ts";
+import { openJournal } from "../../inbox/journal.ts";
+import { endLeftovers, forgetRun, noteRun } from "../../process/leftovers.ts";
+import { lockInstance } from "../../process/lock.ts";
+import { createProcesses, type GuardedProcesses } from "../../process/mod.ts";
+import type { Undo } from "./undo.ts";
+
+/** What an agent has on this machine while it runs: its id, its directory, its processes and its memory. */
+export interface AgentPlace {
+  readonly agentId: string;
+  readonly runnerId: string;
+  readonly machine: string;
+  /** Value of the marker in every process of this run. */
+  readonly runId: string;
+  /** Private 0700 directory, locked. */
+  readonly dir: string;
+  readonly processes: GuardedProcesses;
+  readonly journal: Journal;
+}
+
+/**
+ * Takes the agent's place: the lock, what an earlier run left behind, the guard, the journal. Throws `E_LOCKED`,
+ * `E_STATE`, `E_STATE_WRITE`; what was begun by then is in `undo`.
+ */
+export async function takePlace(
+  settings: RunSettings,
+  undo: Undo,
+  deps: { clock: Clock; log: Log; terminal: { path: string; modes: string } | null },
+): Promise<AgentPlace> {
+  const { clock, log, terminal } = deps;
+  const { paths, provider } = settings;
+  ensurePrivateDir(paths.home);
+  const machine = Deno.hostname();
+  const identity = { host: machine, provider, label: settings.label.value, cwd: settings.cwd.value };
+  const fixedId = settings.agentId.value;
+  const lock = lockInstance({
+    stateDir: paths.stateDir,
+    agentId: (slot) => fixedId ?? slotId(stableAgentId(identity), slot),
+    fixed: fixedId !== null,
+    pid: Deno.pid,
+  });
+  undo.add(() => lock.release());
+  const { agentId, dir } = lock;
+  await endLeftovers({ stateDir: dir, clock, log });
+  const runId = crypto.randomUUID();
+  noteRun(dir, runId);
+  const processes = createProcesses({ runId, clock, log: log.child("process"), terminal });
+  undo.add(async () => {
+    await processes.dispose({ graceMs: 0 });
+    forgetRun(dir);
+  });
+  const journal = openJournal({ path: join(dir, "journal.db"), wall: clock.wall, log: log.child("inbox") });
+  undo.add(() => journal.close());
+  return { agentId, runnerId: newRunnerId(identity), machine, runId, dir, processes, journal };
+}
