@@ -9,7 +9,7 @@ import { sender, stop, withRelayProcess } from "./_relay.ts";
 const DEPTHS = [10, 100, 1_000, 10_000];
 const AGENTS = [1, 10, 100, 1_000];
 const LANES = 64;
-const PER_AGENT_RUN = 3_000;
+const PER_AGENT_RUN = 2_000;
 
 export const runs = 1;
 
@@ -37,14 +37,14 @@ async function byDepth(): Promise<Record<string, number>> {
       const echo = children.find(({ args }) => args.includes("__echo-agent"))!;
       const pids = [relay.pid, agent.pid, echo.pid];
       let acked = 0;
-      let wake = () => {};
+      const waiting: (() => void)[] = [];
       const events = await hearEvents(url, token, ({ event, data }) => {
         if (event !== "message.read") return;
         acked += (data.ids as number[]).length;
-        wake();
+        for (const go of waiting.splice(0)) go();
       });
       const bus = await sender(url, token, "bench");
-      const count = Math.max(2_000, depth * 1.5);
+      const count = Math.max(2_000, depth * 1.2);
       const pour = async (total: number) => {
         const goal = acked + total;
         let sent = 0;
@@ -52,11 +52,7 @@ async function byDepth(): Promise<Record<string, number>> {
         const lane = async () => {
           while (sent < total) {
             if (sent - (acked - base) >= depth) {
-              await new Promise<void>((resolve) => {
-                const before = wake;
-                wake = () => (before(), resolve());
-              });
-              wake = () => {};
+              await new Promise<void>((resolve) => waiting.push(resolve));
               continue;
             }
             sent++;
