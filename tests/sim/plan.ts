@@ -38,6 +38,8 @@ export interface Plan {
   /** Ratio of the runner's monotonic clock to the relay's. */
   drift: number;
   rival: boolean;
+  /** Long turns are very long, and the link is cut for longer than a lease. */
+  longWork: boolean;
   postings: Posting[];
   timed: { kind: TimedFault; number: number; at: number }[];
 }
@@ -62,7 +64,10 @@ export function planOf(
   const active = chooseKinds(random, shape);
   // Long work behind a short lease and a cut link is rare by chance, and where two agents do the same.
   const longWork = shape === "swarm" && seed % 10 === 9;
-  if (longWork) active.add("cut.long").add("turn.long");
+  if (longWork) {
+    active.add("cut.long").add("turn.long");
+    for (const kind of ["interrupt.ignored", "codex.drop", "clock.sleep"] as const) active.delete(kind);
+  }
   const faults = new Faults(random.fork(1), {
     active: (kind) => active.has(kind),
     scale: random.pick([0.5, 1, 1, 2]),
@@ -82,7 +87,10 @@ export function planOf(
     batches: random.chance(0.2),
     drift: random.between(0.998, 1.002),
     rival: random.chance(0.6),
-    postings: postings(random.fork(2), horizonMs).filter((_, index) => !without.postings.has(index)),
+    longWork,
+    postings: postings(random.fork(2), horizonMs, longWork).filter((_, index) =>
+      !without.postings.has(index)
+    ),
     timed: timed(random.fork(3), active, horizonMs),
   };
   return { plan, faults, random: random.fork(4) };
@@ -95,9 +103,10 @@ function chooseKinds(random: Random, shape: Plan["shape"]): Set<FaultKind> {
   return new Set(FAULT_KINDS.filter(() => random.chance(share)));
 }
 
-function postings(random: Random, horizonMs: number): Posting[] {
+function postings(random: Random, horizonMs: number, longWork: boolean): Posting[] {
   const count = 20 + random.int(8);
-  const claimableShare = random.pick([0, 0.3, 0.5, 1]);
+  const drawn = random.pick([0, 0.3, 0.5, 1]);
+  const claimableShare = longWork ? Math.max(0.5, drawn) : drawn;
   const poisonShare = random.chance(0.2) ? 0.1 : 0;
   // Some runs get their mail in one burst, most one by one.
   const spread = random.chance(0.3) ? 0.05 : 0.8;

@@ -120,7 +120,10 @@ export abstract class ProcessModel implements ProviderSession {
       world.oracle.seen(each, turn);
       this.emit({ type: "evidence", deliveryId, stage: "seen", evidence: "answer of the model" });
     });
-    const long = faults.fires("turn.long") ? random.between(10, 60) : 1;
+    // The echo agent answers at once, whatever it is sent.
+    const long = world.plan.provider !== "echo" && faults.fires("turn.long")
+      ? random.between(10, 60) * (world.plan.longWork ? 2 : 1)
+      : 1;
     this.later(seenMs * 2 + turnMs * random.between(0.2, 2) * long, () => {
       if (fails) finish("failed", "transient", "stream disconnected");
       else finish("done", null, "");

@@ -33,6 +33,23 @@ export const CLAIM_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "lapse unnoticed",
+    defect: "with the relay out of reach the work goes on after its lease has run out",
+    breaks: "I4",
+    file: PUMP,
+    edits: [{
+      find: `if (now.mono >= lapsesAt(lease)) lapse(state, effects, now, key);`,
+      replace: `void lapse;`,
+    }],
+  },
+  {
+    name: "work goes on after the claim is lost",
+    defect: "neither a lost lease nor one that ran out stops the turn",
+    breaks: "I4",
+    file: "lib/runner/provider_host.ts",
+    edits: [{ find: `return await (await this.#current?.session)?.interrupt();`, replace: `return;` }],
+  },
+  {
     name: "any rest of a lease will do",
     defect: "work is begun on a lease that is about to run out",
     breaks: "I4",
