@@ -2,6 +2,7 @@ import { join } from "@std/path";
 import { RelayBusClient, RelayHttpClient } from "agent-relay-sdk";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
+import type { ClaimResult } from "../../lib/sdk/contract.ts";
 import type { Message } from "../../lib/protocol/message.ts";
 import { OracleFile } from "../support/oracle.ts";
 import type { SeededRandom } from "../support/random.ts";
@@ -65,11 +66,8 @@ export class Rival {
       await this.#wait(this.#random.between(0, 300));
       const askedAt = performance.now();
       const claimedAt = Date.now();
-      const claim = await this.#http.claimMessage(message.id, {
-        agentId: this.id,
-        instanceId: this.#instanceId,
-      });
-      if (!claim.ok) return;
+      const claim = await this.#claim(message.id);
+      if (!claim?.ok) return;
       this.claims++;
       await this.#wait(this.#random.between(10, 800));
       if (performance.now() - askedAt > claim.value.leaseMs - MARGIN_MS) return;
@@ -78,6 +76,17 @@ export class Rival {
     } finally {
       this.#working.delete(message.id);
     }
+  }
+
+  /** Asks until it is known whether the claim was granted: one that nobody knows of holds the work up for a lease. */
+  async #claim(id: number): Promise<ClaimResult | null> {
+    while (!this.#over) {
+      const by = { agentId: this.id, instanceId: this.#instanceId };
+      const claim = await this.#http.claimMessage(id, by);
+      if (claim.ok || (claim.kind !== "unavailable" && claim.kind !== "unknown")) return claim;
+      await this.#wait(100);
+    }
+    return null;
   }
 
   async #read(id: number): Promise<void> {
