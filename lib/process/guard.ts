@@ -13,6 +13,7 @@ const WAKE_MS = 1_000;
 const REPLACE_MS = 5_000;
 /** Pause before a dead guard is replaced, so that a broken shell is no busy loop. */
 const RESPAWN_MS = 250;
+const RESPAWN_CAP_MS = 2_000;
 
 /** Ends what a run has started when the run itself cannot; see {@linkcode GUARD_SCRIPT}. */
 export interface Guard {
@@ -69,10 +70,7 @@ export function startGuard(
       await writer.abort().catch(() => {});
       if (over) return;
       log.warn("the guard ended, starting another one");
-      cancelRespawn = clock.setTimer(RESPAWN_MS, () => {
-        cancelRespawn = null;
-        if (!over) live = start();
-      });
+      respawn(0);
     });
     const fresh = { child, writer, ended };
     if (terminal !== null) tell(fresh.writer, `terminal ${terminal.path} ${terminal.modes}`);
@@ -82,6 +80,20 @@ export function startGuard(
       tell(fresh.writer, `deadline ${Math.max(0.1, (deadlineAt - clock.mono()) / 1000).toFixed(1)}`);
     }
     return fresh;
+  }
+
+  /** Without descriptors or processes left to get, a start fails: it is tried again until one succeeds. */
+  function respawn(tries: number): void {
+    cancelRespawn = clock.setTimer(Math.min(RESPAWN_CAP_MS, RESPAWN_MS * 2 ** tries), () => {
+      cancelRespawn = null;
+      if (over) return;
+      try {
+        live = start();
+      } catch (error) {
+        log.warn("the guard cannot be started", { error: messageOf(error) });
+        respawn(tries + 1);
+      }
+    });
   }
 
   async function read(stdout: ReadableStream<Uint8Array>): Promise<void> {

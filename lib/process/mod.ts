@@ -4,6 +4,7 @@ import { messageOf, RunnerError, shown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ChildHandle, ExitStatus, Processes, SpawnOptions, StopOptions } from "./contract.ts";
 import { type Guard, type GuardedTerminal, startGuard } from "./guard.ts";
+import { closable, type Output } from "./output.ts";
 
 export type { ChildHandle, ExitStatus, Processes, SpawnOptions, StopOptions } from "./contract.ts";
 
@@ -12,6 +13,8 @@ export const RUN_MARKER = "AGENT_RELAY_RUN_ID";
 /** Name of the variable that marks one child and everything it starts. */
 const CHILD_MARKER = "AGENT_RELAY_CHILD_ID";
 
+/** How long after its end a child's output is read on, when something holds it open. */
+const OUTPUT_MS = 1_500;
 /** Between TERM and KILL for what a child left in its group when it ended by itself. */
 const LEFT_GRACE_MS = 300;
 
@@ -151,23 +154,33 @@ class Child implements ChildHandle {
   #stopping: Promise<ExitStatus> | null = null;
   #hurry = new AbortController();
   #groupGone = false;
+  readonly #outputs: Output[] = [];
 
   constructor(child: Deno.ChildProcess, context: ChildContext) {
     this.#child = child;
     this.#context = context;
     this.exited = child.status.then(({ code, signal }) => ({ code, signal }));
     if (context.ownGroup) context.guard.add(child.pid);
-    void this.exited.then(() => this.#context.began(this.#endRest()));
+    void this.exited.then(() => {
+      this.#context.began(this.#endRest());
+      this.#context.began(this.#endOutput());
+    });
     // The getters throw for streams that were not asked for.
     for (const name of ["stdin", "stdout", "stderr"] as const) {
       try {
-        Object.defineProperty(this, name, { value: child[name] });
+        if (name === "stdin") Object.defineProperty(this, name, { value: child.stdin });
+        else this.#keep(name, closable(child[name]));
       } catch { /* not piped */ }
     }
   }
 
   get pid(): number {
     return this.#child.pid;
+  }
+
+  #keep(name: "stdout" | "stderr", output: Output): void {
+    this.#outputs.push(output);
+    Object.defineProperty(this, name, { value: output.stream });
   }
 
   signal(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" | "SIGCONT"): boolean {
@@ -203,6 +216,13 @@ class Child implements ChildHandle {
       this.#context.guard.remove(this.pid);
     }
     await this.#context.sweep();
+  }
+
+  /** The last words of a child come with its end; what comes much later is not its own. */
+  async #endOutput(): Promise<void> {
+    const ended = Promise.all(this.#outputs.map((output) => output.ended));
+    await withDeadline(this.#context.clock, OUTPUT_MS, ended);
+    for (const output of this.#outputs) output.close();
   }
 
   async #stop({ graceMs }: StopOptions): Promise<ExitStatus> {

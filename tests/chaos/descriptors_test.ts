@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { until } from "../support/temp.ts";
 import { flood } from "./flood.ts";
+import { kill } from "./proc.ts";
 import { withWorld } from "./with_world.ts";
 
 /** The control server is back after the pressure (R-23), with five times slack. */
@@ -25,7 +26,11 @@ Deno.test("a flood on the control server takes neither runner nor provider nor a
     for (let round = 0; round < 3; round++) {
       const flooding = flood(agent.stateDir, { sockets: 600, forMs: 1_500 });
       for (let i = 0; i < 5; i++) await send();
+      // Nothing can be started now: the guard has to wait for its successor until the flood is over.
+      const guard = (await agent.find("guard"))!;
+      kill(guard, "SIGKILL");
       await flooding;
+      await until("another guard", async () => ![null, guard].includes(await agent.find("guard")), REBIND_MS);
       await until("the control server to answer", () => answers(agent.stateDir), REBIND_MS);
     }
     await until("everything to be read", async () => (await world.openMail())?.length === 0, 60_000);

@@ -91,6 +91,25 @@ Deno.test("what a child leaves when it ends by itself is ended at once, and its 
   await processes.dispose({ graceMs: 0 });
 });
 
+Deno.test("a child's output ends soon after it, also when something that cannot be found holds it open", async () => {
+  const processes = createProcesses({ runId: crypto.randomUUID(), clock: systemClock, log: noLog });
+  const child = await processes.spawn({
+    command: "/bin/sh",
+    // Out of the group, without the marker; its id is said on stderr, so that the test can end it.
+    args: ["-c", "setsid env -i /bin/sleep 500 & echo said; echo $! >&2; exit 3"],
+    cwd: "/",
+    env: { PATH: "/usr/bin:/bin" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    ownGroup: true,
+  });
+  const texts = await Promise.all([child.stdout, child.stderr].map((stream) => new Response(stream).text()));
+  assertEquals([texts[0], (await child.exited).code], ["said\n", 3]);
+  await processes.dispose({ graceMs: 0 });
+  Deno.kill(Number(texts[1]), "SIGKILL");
+});
+
 /** Everything a child may do in order not to be found: fork, setsid, fork twice, ignore TERM, stop itself. */
 const HIDING = `sleep 300 &
 setsid sh -c 'trap "" TERM HUP INT; sleep 300; :' &
