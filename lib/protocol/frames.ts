@@ -66,6 +66,12 @@ export interface StatusPayload {
   meta?: Record<string, unknown>;
 }
 
+/** `result` of a command that came too early: the same one may be sent again, under a new id, after that time. */
+export interface CommandRefusal {
+  code: "E_RATE";
+  retryAfterMs: number;
+}
+
 /** Payload of `command.update`. */
 export interface CommandUpdatePayload {
   commandId: string;

@@ -45,7 +45,7 @@ export class CommandStore {
 
   create(input: CommandInput, now: number): Command {
     const id = crypto.randomUUID();
-    const ttlMs = Math.min(Math.max(1_000, input.ttlMs ?? PENDING_MS), TTL_CAP_MS);
+    const ttlMs = Math.ceil(Math.min(Math.max(1_000, input.ttlMs ?? PENDING_MS), TTL_CAP_MS));
     this.#db.run(
       `INSERT INTO command (id, type, target, source, params, status, correlation_id, created_at, updated_at, expires_at)
        VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)`,

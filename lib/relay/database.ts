@@ -4,6 +4,14 @@ import { afterReadyInput } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { prepareRelaySchema, refuseNewerRelay } from "./schema.ts";
 
+/** SQLite's primary result codes for BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB. */
+const STORAGE_CODES: ReadonlySet<number> = new Set([5, 6, 7, 8, 10, 11, 13, 14, 15, 26]);
+
+function isStorageFailure(error: unknown): boolean {
+  const { errcode } = error as { errcode?: unknown };
+  return typeof errcode === "number" && STORAGE_CODES.has(errcode & 0xff);
+}
+
 interface Job {
   work(): unknown;
   resolve(value: unknown): void;
@@ -103,8 +111,8 @@ export class RelayDatabase {
       this.#db.exec("RELEASE job");
       return () => job.resolve(value);
     } catch (error) {
-      // Not an expected refusal: the disk or the database failed, so the whole commit must fail.
-      if (!(error instanceof RunnerError)) throw error;
+      // When the disk or the database failed, the whole commit must; what else goes wrong is this job's own.
+      if (isStorageFailure(error)) throw error;
       this.#db.exec("ROLLBACK TO job; RELEASE job");
       return () => job.reject(error);
     }

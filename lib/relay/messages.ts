@@ -102,7 +102,7 @@ export class MessageStore {
       input.meta === undefined ? null : JSON.stringify(input.meta),
       input.idempotencyKey ?? null,
       now,
-      now + Math.max(1_000, Math.min(input.ttlMs ?? KEEP_MS, 30 * 86_400_000)),
+      now + Math.ceil(Math.max(1_000, Math.min(input.ttlMs ?? KEEP_MS, 30 * 86_400_000))),
       recipients.length === 0 && !intoThread ? 1 : 0,
     );
     for (const agentId of recipients) this.#addRecipient(id, agentId);

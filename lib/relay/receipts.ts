@@ -32,7 +32,8 @@ export class ReceiptStore {
    * it speaks of an earlier generation.
    */
   report(report: StageReport): void {
-    const { messageId, agentId, stage, at, deliveryId = null, generation = 0 } = report;
+    const { messageId, agentId, stage, deliveryId = null, generation = 0 } = report;
+    const at = Math.trunc(report.at);
     // A line that turns out to be known costs its readers one look, which is rarer than asking first.
     if (!this.#messages.touch(messageId)) return;
     const known = deliveryId === null

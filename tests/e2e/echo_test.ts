@@ -143,6 +143,20 @@ Deno.test("restart and stop answer their command, and a second runner in the sam
   });
 });
 
+Deno.test("stop right behind restart waits its turn instead of failing", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const runner = home.start(["echo", "--label", "api"]);
+    await home.untilReady("api");
+    assertEquals((await home.run(["restart", "label:api"])).code, 0);
+    const late = await home.run(["stop", "label:api", "--timeout", "1s"]);
+    assertEquals(late.code, 1, "a wait that is too short for its turn is refused at once");
+    const stopped = await home.run(["stop", "label:api"]);
+    assertEquals([stopped.code, stopped.err], [0, ""]);
+    assertEquals(await runner.ended(), 0);
+  });
+});
+
 Deno.test("runner relay asks an embedded relay to yield, serves alone and stops cleanly on SIGTERM", async () => {
   await withTempDir(async (dir) => {
     await using home = new TestHome(dir);

@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { RunnerError } from "../../lib/base/errors.ts";
 import type { SendInput } from "../../lib/protocol/message.ts";
 import type { RelayServer } from "../../lib/relay/contract.ts";
+import { RelayDatabase } from "../../lib/relay/database.ts";
 import { httpOf, ShiftedClock, TestAgent, testRelay, TOKEN } from "../support/relay_world.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
@@ -334,6 +335,40 @@ Deno.test("a write that fails takes back only itself when others share its commi
     assertEquals(results.map((result) => result.ok), [true, false, true]);
     const unread = await http.listUnread("a");
     assertEquals(unread.ok ? unread.value.length : 0, 2);
+  });
+});
+
+Deno.test("a write that the database refuses is its own failure, not that of the others in its commit", async () => {
+  await withTempDir(async (dir) => {
+    const db = new RelayDatabase(join(dir, "relay.db"));
+    try {
+      const bad = db.write(() => db.run("INSERT INTO fact (name, value) VALUES (?, ?)", "bad", null));
+      const broken = db.write(() => (undefined as unknown as { x: { y: string } }).x.y);
+      const good = db.write(() => db.run("INSERT INTO fact (name, value) VALUES (?, ?)", "good", "1"));
+      await assertRejects(() => bad, Error, "NOT NULL");
+      await assertRejects(() => broken, TypeError);
+      assertEquals((await good).changes, 1);
+    } finally {
+      db.close();
+    }
+  });
+});
+
+Deno.test("times with fractions are taken, and harm nobody who shares their commit", async () => {
+  await withRelay(async (relay) => {
+    const http = httpOf(relay);
+    const agent = await new TestAgent(relay.url, "api").join();
+    const [odd, even] = await Promise.all([
+      http.send({ from: "me", to: "api", body: "odd", ttlMs: 90_000.5 }),
+      http.send({ from: "me", to: "api", body: "even" }),
+    ]);
+    assertEquals([odd.ok, even.ok], [true, true]);
+    const command = await http.createCommand({ type: "agent.restart", target: "api", ttlMs: 5_000.25 });
+    assertEquals(command.ok, true);
+    const messageId = odd.ok ? odd.value.message.id : 0;
+    const told = await agent.bus.reportStages([{ messageId, agentId: "api", stage: "received", at: 12.5 }]);
+    assertEquals(told.ok, true);
+    await agent.bus.close();
   });
 });
 

@@ -376,6 +376,19 @@ Deno.test("step() runs a lifecycle command once per id and only for its exact ta
   ]);
 });
 
+Deno.test("step() says how long to wait when a lifecycle command comes right after another one", () => {
+  const world = new CoreWorld().up();
+  world.post(lifecycle("c1", "agent.restart"));
+  world.after(1_500);
+  world.post(lifecycle("c2", "agent.shutdown"));
+  assertEquals(world.of("command.update").map((effect) => effect.update).slice(-1), [{
+    commandId: "c2",
+    status: "failed",
+    error: "another lifecycle command came less than 5 s ago",
+    result: { code: "E_RATE", retryAfterMs: 3_500 },
+  }]);
+});
+
 Deno.test("step() takes what is offered while the provider is restarted and delivers it after", () => {
   const world = new CoreWorld().up();
   world.post(lifecycle("c1", "agent.restart"));

@@ -1,12 +1,15 @@
 import { delay, systemClock } from "../../base/clock.ts";
 import { RunnerError, shown } from "../../base/errors.ts";
+import { isRecord } from "../../protocol/codec.ts";
+import type { Command } from "../../protocol/message.ts";
 import type { Verb } from "../contract.ts";
-import { oneAgent, openRelay, valueOf } from "../relay_access.ts";
+import { oneAgent, openRelay, type RelayAccess, valueOf } from "../relay_access.ts";
 import { durationFlag } from "./run.ts";
 
 const TIMEOUT_MS = 60_000;
 const POLL_MS = 25_000;
 const RETRY_MS = 200;
+const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "expired", "canceled"]);
 
 /** Returns the verb that sends one kind of lifecycle command and waits for its outcome. */
 function lifecycle(typeOf: (hard: boolean) => string, doneWord: string): Verb {
@@ -14,38 +17,55 @@ function lifecycle(typeOf: (hard: boolean) => string, doneWord: string): Verb {
     const { flags } = invocation;
     const access = await openRelay(invocation, io);
     const agent = await oneAgent(access, invocation.positionals[0]!);
-    const timeoutMs = durationFlag(flags.timeout, TIMEOUT_MS);
+    const deadline = systemClock.mono() + durationFlag(flags.timeout, TIMEOUT_MS);
     const type = typeOf(flags.hard === true);
-    const created = valueOf(
-      await access.http.createCommand({ type, target: agent.id, ttlMs: timeoutMs }),
-      access.url,
-    );
-    const deadline = systemClock.mono() + timeoutMs;
     for (;;) {
-      // A long poll: an agent that serves the relay itself answers it before it goes.
-      const left = Math.max(0, deadline - systemClock.mono());
-      const command = await access.http.getCommand(created.id, Math.min(POLL_MS, left));
-      if (command.ok && ["succeeded", "failed", "expired", "canceled"].includes(command.value.status)) {
-        const { status, error } = command.value;
-        if (status !== "succeeded") {
-          throw new RunnerError(
-            "E_RELAY_REFUSED",
-            `${agent.id}: ${status}${error === undefined ? "" : `: ${shown(error, 200)}`}`,
-          );
-        }
-        io.out(
-          flags.json === true ? JSON.stringify(command.value) + "\n" : `${agent.id} is ${doneWord}\n`,
-        );
-        return 0;
-      }
-      if (systemClock.mono() >= deadline) {
+      const command = await carriedOut(access, { type, target: agent.id }, deadline);
+      if (command === null) {
         throw new RunnerError("E_TIMEOUT", `${agent.id} did not say that it is ${doneWord}`, {
           hint: `see "runner agents"`,
         });
       }
-      if (!command.ok) await delay(systemClock, RETRY_MS);
+      if (command.status === "succeeded") {
+        io.out(flags.json === true ? JSON.stringify(command) + "\n" : `${agent.id} is ${doneWord}\n`);
+        return 0;
+      }
+      const waitMs = tooEarlyBy(command);
+      if (waitMs === null || systemClock.mono() + waitMs >= deadline) throw refused(agent.id, command);
+      await delay(systemClock, waitMs);
     }
   };
+}
+
+/** Sends a command and returns it once it has ended, or null when the time is up before. */
+async function carriedOut(
+  access: RelayAccess,
+  input: { type: string; target: string },
+  deadline: number,
+): Promise<Command | null> {
+  const leftMs = () => Math.max(0, deadline - systemClock.mono());
+  const created = valueOf(
+    await access.http.createCommand({ ...input, ttlMs: Math.max(1_000, Math.ceil(leftMs())) }),
+    access.url,
+  );
+  for (;;) {
+    // A long poll: an agent that serves the relay itself answers it before it goes.
+    const command = await access.http.getCommand(created.id, Math.min(POLL_MS, leftMs()));
+    if (command.ok && ENDED.has(command.value.status)) return command.value;
+    if (leftMs() === 0) return null;
+    if (!command.ok) await delay(systemClock, RETRY_MS);
+  }
+}
+
+/** How long to wait before a command that came too soon after another one may be sent again; null for all others. */
+function tooEarlyBy({ result }: Command): number | null {
+  if (!isRecord(result) || result.code !== "E_RATE") return null;
+  return typeof result.retryAfterMs === "number" ? result.retryAfterMs : null;
+}
+
+function refused(agentId: string, { status, error }: Command): RunnerError {
+  const why = error === undefined ? "" : `: ${shown(error, 200)}`;
+  return new RunnerError("E_RELAY_REFUSED", `${agentId}: ${status}${why}`);
 }
 
 /** Lets an agent finish its turn and stops it; with --hard ends it at once. */

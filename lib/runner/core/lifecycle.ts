@@ -1,4 +1,4 @@
-import type { CommandPayload } from "../../protocol/frames.ts";
+import type { CommandPayload, CommandRefusal } from "../../protocol/frames.ts";
 import { inFlight } from "../../inbox/core/row.ts";
 import { move } from "./messages.ts";
 import type { Effect, ExitOutcome, Now, State } from "./types.ts";
@@ -20,12 +20,16 @@ export function command(state: State, effects: Effect[], now: Now, payload: Comm
   if (!LIFECYCLE.has(type)) return;
   if (target !== state.config.agentId && target !== state.config.runnerId) return;
   if (state.commands.has(commandId)) return;
-  const refuse = (reason: string) =>
-    effects.push({ type: "command.update", update: { commandId, status: "failed", error: reason } });
+  const refuse = (reason: string, result?: CommandRefusal) =>
+    effects.push({
+      type: "command.update",
+      update: { commandId, status: "failed", error: reason, ...(result === undefined ? {} : { result }) },
+    });
   if (!state.config.remoteLifecycle) return void refuse("lifecycle commands are turned off for this agent");
   const hard = type === "agent.kill";
-  if (!hard && now.mono - state.lastLifecycleAt < LIFECYCLE_SPACING_MS) {
-    return void refuse("another lifecycle command came less than 5 s ago");
+  const retryAfterMs = Math.ceil(state.lastLifecycleAt + LIFECYCLE_SPACING_MS - now.mono);
+  if (!hard && retryAfterMs > 0) {
+    return void refuse("another lifecycle command came less than 5 s ago", { code: "E_RATE", retryAfterMs });
   }
   if (!hard && state.phase.phase !== "running") return void refuse("the agent is stopping already");
   if (type === "agent.restart" && state.restarting !== null) {
