@@ -10,6 +10,7 @@ import type { Message } from "../protocol/message.ts";
 import { prepareSchema, verifySchema } from "./schema.ts";
 
 /** Ended rows that are remembered whatever their age. */
+const REMEMBER_SKIPPED = 1_000;
 const REMEMBER_ROWS = 10_000;
 /** Ended rows beyond those are remembered so long, and never more than {@linkcode REMEMBER_MOST} in all. */
 const REMEMBER_MS = 7 * 24 * 3_600_000;
@@ -145,6 +146,10 @@ export class SqliteJournal implements Journal {
       if (this.#whole(stored)) known.push(stored.key);
     }
     known.reverse();
+    const skipped = this.#select(
+      "SELECT * FROM message WHERE open = 0 AND state = 'skipped' ORDER BY updated_at DESC LIMIT ?",
+      REMEMBER_SKIPPED,
+    ).flatMap((stored) => this.#check(stored) ?? []).reverse();
     const dead = this.#dead();
     try {
       this.#transaction(() => this.#bodies.clean(new Set([...open, ...dead].map((row) => row.key))));
@@ -155,6 +160,7 @@ export class SqliteJournal implements Journal {
       open,
       known,
       dead,
+      skipped,
       commands: this.#commands(),
       resume: this.#fact("resume") as string | null,
       incarnation: Math.max(this.#incarnation(), ...incarnations),

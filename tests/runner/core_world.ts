@@ -33,6 +33,7 @@ export const CONFIG: CoreConfig = {
 const EMPTY: JournalSnapshot = {
   open: [],
   known: [],
+  skipped: [],
   dead: [],
   commands: [],
   resume: null,

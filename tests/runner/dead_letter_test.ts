@@ -190,3 +190,13 @@ Deno.test("only the operator opens and drops dead letters; agents see their own 
     }
   });
 });
+
+Deno.test("step() takes a dead letter that was opened again while the list of dead letters was on its way", () => {
+  const world = withDead();
+  world.post({ type: "dead.listed", storeId: STORE, letters: [], through: Number.MAX_SAFE_INTEGER });
+  world.post({ type: "dead.listed", storeId: STORE, letters: [], through: Number.MAX_SAFE_INTEGER });
+  assertEquals(world.state.dead.size, 0);
+  world.post({ type: "offered", message: message(1, { generation: 1 }) });
+  const again = world.of("deliver").at(-1)!;
+  assertEquals([again.message.id, again.redelivery, world.of("deliver").length], [1, 1, 2]);
+});

@@ -69,6 +69,8 @@ export class DiskModel {
       open,
       known: [...this.#rows.values()].filter(remembered).sort((a, b) => a.updatedAt - b.updatedAt)
         .map((row) => row.key),
+      skipped: [...this.#rows.values()].filter((row) => row.state.state === "skipped")
+        .sort((a, b) => a.updatedAt - b.updatedAt).slice(-1_000),
       dead: this.#sorted((row) => row.state.state === "dead"),
       commands: [...this.#commands.values()],
       resume: this.#resume,

@@ -37,7 +37,8 @@ function checkPresent(world: World, each: Case): void {
     }
     return;
   }
-  if (each.ended === "dead") return;
+  // Its second life was the store's, which went away before anybody heard of it.
+  if (each.ended === "dead" || each.reopened > 0) return;
   if (mail.claim?.by === RIVAL) return;
   oracle.violated(
     "I2",

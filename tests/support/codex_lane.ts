@@ -258,6 +258,7 @@ function memoryJournal(): Journal {
     load: () => ({
       open: [],
       known: [],
+      skipped: [],
       dead: [],
       commands: [],
       resume: null,

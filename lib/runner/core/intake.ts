@@ -29,7 +29,9 @@ export function offered(
     }
     return;
   }
-  const dead = state.dead.get(key);
+  // Missing from the relay's list because it was opened again just then: its earlier life counts.
+  const gone = state.gone.get(key);
+  const dead = state.dead.get(key) ?? (gone !== undefined && generation > gone.generation ? gone : undefined);
   if (dead !== undefined && generation <= dead.generation) {
     // The relay did not hear that it died.
     state.untold.add(key);
@@ -64,11 +66,12 @@ function accept(state: State, effects: Effect[], now: Now, message: Message, dea
   const row: JournalRow = {
     ...fresh,
     // The model may have seen something of the earlier life: its attempts are over and the frame says so.
-    attempt: dead === undefined ? state.skipped.get(fresh.key) ?? 1 : dead.attempt + 1,
-    redelivery: dead === undefined ? 0 : dead.redelivery + 1,
+    attempt: dead === undefined ? state.skipped.get(fresh.key)?.attempt ?? 1 : dead.attempt + 1,
+    redelivery: dead === undefined ? state.skipped.get(fresh.key)?.redelivery ?? 0 : dead.redelivery + 1,
     ...(shed ? { shed, message: { ...fresh.message!, body: "" } } : {}),
   };
   state.dead.delete(row.key);
+  state.gone.delete(row.key);
   state.untold.delete(row.key);
   // Through `move`, from nothing to received.
   move(state, effects, now, { ...row, state: { state: "skipped", reason: "" } }, { state: "received" });

@@ -72,7 +72,7 @@ function settle(state: State, row: JournalRow): void {
   if (row.state.state === "skipped") {
     // Not remembered as known: when the agent that won dies, the relay offers the message again, and it must
     // be taken then. Only the attempt is kept, since an identity that the provider has seen never runs again.
-    state.skipped.set(row.key, row.attempt);
+    state.skipped.set(row.key, { attempt: row.attempt, redelivery: row.redelivery });
     trim(state.skipped, SKIPPED_LIMIT);
     return;
   }
@@ -84,6 +84,10 @@ function settle(state: State, row: JournalRow): void {
   } else {
     state.dead.delete(row.key);
     state.untold.delete(row.key);
+  }
+  if (row.state.state === "dropped") {
+    state.gone.set(row.key, row);
+    trim(state.gone, SKIPPED_LIMIT);
   }
   state.known.add(row.key);
   trim(state.known, KNOWN_LIMIT);
@@ -190,8 +194,11 @@ export function claimLost(state: State, effects: Effect[], now: Now, key: string
   if (!row || row.state.state === "done") return;
   if (inFlight(row.state) && state.provider.state === "ready") effects.push({ type: "interrupt" });
   const reason = holder === undefined ? "the claim was lost" : `claimed by ${holder}`;
-  const attempt = inFlight(row.state) ? row.attempt + 1 : row.attempt;
-  const skipped = move(state, effects, now, row, { state: "skipped", reason }, { attempt });
+  const handed = inFlight(row.state) ? 1 : 0;
+  const skipped = move(state, effects, now, row, { state: "skipped", reason }, {
+    attempt: row.attempt + handed,
+    redelivery: row.redelivery + handed,
+  });
   report(state, effects, now, skipped, "skipped", reason);
 }
 
