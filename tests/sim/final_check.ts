@@ -37,8 +37,7 @@ function checkPresent(world: World, each: Case): void {
     }
     return;
   }
-  // Its second life was the store's, which went away before anybody heard of it.
-  if (each.ended === "dead" || each.reopened > 0) return;
+  if (each.ended === "dead") return;
   if (mail.claim?.by === RIVAL) return;
   oracle.violated(
     "I2",
@@ -49,7 +48,8 @@ function checkPresent(world: World, each: Case): void {
 /** A message of a store that is no more: what the runner had received it still owes to the model. */
 function checkForgotten(world: World, each: Case): void {
   if (!each.journaled || each.message.claimable || each.damaged > 0 || each.dropped) return;
-  if (each.ended === "dead") return;
+  // Its second life was the store's, which went away before anybody heard of it.
+  if (each.ended === "dead" || each.reopened > 0) return;
   // Its text was left at the relay, and went with it.
   if (world.plan.maxBodyBytes < 1_000 && each.handed === 0) return;
   if (!wasSeen(each)) world.oracle.violated("I2", `${each.key} of the relay's earlier store is lost`);
