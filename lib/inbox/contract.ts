@@ -81,8 +81,8 @@ export interface JournalSnapshot {
   known: string[];
   /** Rows in state `dead`, oldest first: they wait for a person. */
   dead: JournalRow[];
-  /** The newest rows in state `skipped`, at most 1,000, oldest first: they may come again. */
-  skipped: JournalRow[];
+  /** The newest rows in state `skipped` or `dropped`, at most 1,000, oldest first: they may come again. */
+  left: JournalRow[];
   commands: CommandRow[];
   resume: string | null;
   /** Highest incarnation written before; the next one is above it. */

@@ -9,8 +9,9 @@ import { finished, keepsText } from "./core/row.ts";
 import type { Message } from "../protocol/message.ts";
 import { prepareSchema, verifySchema } from "./schema.ts";
 
+/** Rows of messages that may come again: another agent took them, or a person dropped them. */
+const REMEMBER_LEFT = 1_000;
 /** Ended rows that are remembered whatever their age. */
-const REMEMBER_SKIPPED = 1_000;
 const REMEMBER_ROWS = 10_000;
 /** Ended rows beyond those are remembered so long, and never more than {@linkcode REMEMBER_MOST} in all. */
 const REMEMBER_MS = 7 * 24 * 3_600_000;
@@ -146,9 +147,9 @@ export class SqliteJournal implements Journal {
       if (this.#whole(stored)) known.push(stored.key);
     }
     known.reverse();
-    const skipped = this.#select(
-      "SELECT * FROM message WHERE open = 0 AND state = 'skipped' ORDER BY updated_at DESC LIMIT ?",
-      REMEMBER_SKIPPED,
+    const left = this.#select(
+      "SELECT * FROM message WHERE open = 0 AND state IN ('skipped', 'dropped') ORDER BY updated_at DESC LIMIT ?",
+      REMEMBER_LEFT,
     ).flatMap((stored) => this.#check(stored) ?? []).reverse();
     const dead = this.#dead();
     try {
@@ -160,7 +161,7 @@ export class SqliteJournal implements Journal {
       open,
       known,
       dead,
-      skipped,
+      left,
       commands: this.#commands(),
       resume: this.#fact("resume") as string | null,
       incarnation: Math.max(this.#incarnation(), ...incarnations),

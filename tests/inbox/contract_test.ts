@@ -75,7 +75,8 @@ contractTest("keeps the last state of a row, and of the ended ones the key", ({ 
   });
   journal.close();
   const again = open();
-  const { open: rows, known, dead } = again.load();
+  const { open: rows, known, dead, left } = again.load();
+  assertEquals(left.map((each) => each.messageId), [2, 5]);
   assertEquals(rows.map((each) => each.messageId), [4], "done and not acked is open");
   assertEquals(known, [key(3), key(5), key(1)], "oldest first; one that another agent took is not known");
   assertEquals(dead.map((each) => each.messageId), [3]);

@@ -33,7 +33,7 @@ export const CONFIG: CoreConfig = {
 const EMPTY: JournalSnapshot = {
   open: [],
   known: [],
-  skipped: [],
+  left: [],
   dead: [],
   commands: [],
   resume: null,

@@ -69,7 +69,8 @@ export class DiskModel {
       open,
       known: [...this.#rows.values()].filter(remembered).sort((a, b) => a.updatedAt - b.updatedAt)
         .map((row) => row.key),
-      skipped: [...this.#rows.values()].filter((row) => row.state.state === "skipped")
+      left: [...this.#rows.values()]
+        .filter(({ state }) => state.state === "skipped" || state.state === "dropped")
         .sort((a, b) => a.updatedAt - b.updatedAt).slice(-1_000),
       dead: this.#sorted((row) => row.state.state === "dead"),
       commands: [...this.#commands.values()],

@@ -258,7 +258,7 @@ function memoryJournal(): Journal {
     load: () => ({
       open: [],
       known: [],
-      skipped: [],
+      left: [],
       dead: [],
       commands: [],
       resume: null,

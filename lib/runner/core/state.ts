@@ -15,6 +15,8 @@ export const KNOWN_LIMIT = 10_000;
  * is ready, never guessed.
  */
 export function initialState(config: CoreConfig, snapshot: JournalSnapshot): State {
+  const left = (name: "skipped" | "dropped") =>
+    new Map(snapshot.left.filter((row) => row.state.state === name).map((row) => [row.key, row]));
   const state: State = {
     config,
     phase: { phase: "running" },
@@ -39,8 +41,8 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     held: new Set(),
     fetches: new Agenda(),
     known: new Set(snapshot.known),
-    skipped: new Map(snapshot.skipped.map((row) => [row.key, row])),
-    gone: new Map(),
+    skipped: left("skipped"),
+    gone: left("dropped"),
     dead: new Map(snapshot.dead.map((row) => [row.key, { ...row, message: null }])),
     untold: new Set(),
     flight: new Set(),
