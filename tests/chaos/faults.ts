@@ -3,7 +3,6 @@ import { type Behaviour, setLink } from "../support/fake_agent.ts";
 import type { SeededRandom } from "../support/random.ts";
 import { type Toxic, TOXICS } from "../support/toxic_proxy.ts";
 import type { ChaosAgent, TreePart } from "./agent.ts";
-import { flood } from "./flood.ts";
 import { kill, Proc, remount } from "./proc.ts";
 import type { World } from "./world.ts";
 
@@ -31,18 +30,18 @@ export interface Fault {
   run(context: FaultContext): Promise<boolean>;
 }
 
-function stopTime({ random, maxMs }: FaultContext): number {
+export function stopTime({ random, maxMs }: FaultContext): number {
   // Most pauses are short, some are as long as allowed.
   return Math.min(maxMs, 100 * Math.exp(random.between(0, Math.log(maxMs / 100))));
 }
 
 /** Most kills are aimed at a moment in which the provider has a message. */
-async function aim({ agent, random }: FaultContext): Promise<void> {
+export async function aim({ agent, random }: FaultContext): Promise<void> {
   if (random.chance(0.7)) await agent.untilInFlight(3_000);
   await new Promise((resolve) => setTimeout(resolve, random.between(0, 150)));
 }
 
-async function killRunner(context: FaultContext): Promise<boolean> {
+export async function killRunner(context: FaultContext): Promise<boolean> {
   const { world, agent, crashed } = context;
   await aim(context);
   if (!agent.alive) return false;
@@ -51,7 +50,7 @@ async function killRunner(context: FaultContext): Promise<boolean> {
   return agent.current!.proc.signal("SIGKILL");
 }
 
-function killBelow(what: TreePart): Fault["run"] {
+export function killBelow(what: TreePart): Fault["run"] {
   return async (context) => {
     const { agent, crashed } = context;
     if (what !== "guard") await aim(context);
@@ -62,7 +61,7 @@ function killBelow(what: TreePart): Fault["run"] {
   };
 }
 
-function stopProcess(what: TreePart | "runner"): Fault["run"] {
+export function stopProcess(what: TreePart | "runner"): Fault["run"] {
   return async (context) => {
     const { world, agent, hold } = context;
     const pid = what === "runner" ? agent.current?.proc.pid ?? null : await agent.find(what);
@@ -75,7 +74,7 @@ function stopProcess(what: TreePart | "runner"): Fault["run"] {
   };
 }
 
-function signalRunner(...signals: Deno.Signal[]): Fault["run"] {
+export function signalRunner(...signals: Deno.Signal[]): Fault["run"] {
   return async ({ world, agent, random, hold, crashed }) => {
     const start = agent.current;
     if (start === undefined || !agent.alive) return false;
@@ -108,7 +107,7 @@ function toxicOf(kind: (typeof TOXICS)[number], random: SeededRandom): Toxic {
   }
 }
 
-function toxic(kind: (typeof TOXICS)[number]): Fault["run"] {
+export function toxic(kind: (typeof TOXICS)[number]): Fault["run"] {
   return async (context) => {
     const { world, agent, random, hold } = context;
     const from = Date.now();
@@ -122,7 +121,7 @@ function toxic(kind: (typeof TOXICS)[number]): Fault["run"] {
 }
 
 /** The same on the line between the runner and Codex's app-server. */
-function linkToxic(kind: (typeof TOXICS)[number]): Fault["run"] {
+export function linkToxic(kind: (typeof TOXICS)[number]): Fault["run"] {
   return async (context) => {
     const { world, agent, random, hold } = context;
     const from = Date.now();
@@ -134,7 +133,7 @@ function linkToxic(kind: (typeof TOXICS)[number]): Fault["run"] {
   };
 }
 
-function relayFault(work: (context: FaultContext) => Promise<void>): Fault["run"] {
+export function relayFault(work: (context: FaultContext) => Promise<void>): Fault["run"] {
   return async (context) => {
     const { world } = context;
     if (!world.relay.alive) return false;
@@ -145,7 +144,7 @@ function relayFault(work: (context: FaultContext) => Promise<void>): Fault["run"
   };
 }
 
-function command(type: "agent.restart" | "agent.shutdown" | "agent.kill"): Fault["run"] {
+export function command(type: "agent.restart" | "agent.shutdown" | "agent.kill"): Fault["run"] {
   return async ({ world, agent, crashed }) => {
     const start = agent.current;
     if (start === undefined || !agent.alive) return false;
@@ -162,7 +161,7 @@ function command(type: "agent.restart" | "agent.shutdown" | "agent.kill"): Fault
   };
 }
 
-function behaviour(change: (random: SeededRandom) => Partial<Behaviour>): Fault["run"] {
+export function behaviour(change: (random: SeededRandom) => Partial<Behaviour>): Fault["run"] {
   return async ({ world, agent, random, maxMs, hold, crashed }) => {
     const chosen = change(random);
     const from = Date.now();
@@ -181,7 +180,7 @@ function behaviour(change: (random: SeededRandom) => Partial<Behaviour>): Fault[
 }
 
 /** Restarts a dead runner with something done to its state in between. */
-function whileDown(work: (context: FaultContext) => Promise<void>): Fault["run"] {
+export function whileDown(work: (context: FaultContext) => Promise<void>): Fault["run"] {
   return async (context) => {
     const { world, agent, crashed } = context;
     const start = agent.current;
@@ -197,7 +196,7 @@ function whileDown(work: (context: FaultContext) => Promise<void>): Fault["run"]
   };
 }
 
-function flipBits({ agent, random, world }: FaultContext): Promise<void> {
+export function flipBits({ agent, random, world }: FaultContext): Promise<void> {
   const path = join(agent.stateDir, random.chance(0.7) ? "journal.db" : "journal.db-wal");
   try {
     const file = Deno.openSync(path, { read: true, write: true });
@@ -219,7 +218,7 @@ function flipBits({ agent, random, world }: FaultContext): Promise<void> {
   return Promise.resolve();
 }
 
-async function fillDisk(context: FaultContext): Promise<boolean> {
+export async function fillDisk(context: FaultContext): Promise<boolean> {
   const { world, agent, hold } = context;
   const path = join(agent.stateDir, "ballast");
   const from = Date.now();
@@ -238,7 +237,7 @@ async function fillDisk(context: FaultContext): Promise<boolean> {
 /** How long a start may take to find out that it cannot write its state, on a busy machine. */
 const READ_ONLY_MS = 20_000;
 
-async function startReadOnly({ agent, world }: FaultContext): Promise<void> {
+export async function startReadOnly({ agent, world }: FaultContext): Promise<void> {
   if (!await remount(agent.stateDir, "ro")) return;
   const start = world.startAgent(agent);
   agent.wanted = false;
@@ -256,7 +255,7 @@ async function startReadOnly({ agent, world }: FaultContext): Promise<void> {
 /** How long a second runner of an agent may take to be refused. */
 const SECOND_MS = 10_000;
 
-async function secondRunner({ world, agent }: FaultContext): Promise<boolean> {
+export async function secondRunner({ world, agent }: FaultContext): Promise<boolean> {
   if (!agent.alive) return false;
   const pid = agent.current!.proc.pid;
   const second = new Proc(agent.arguments(), {
@@ -274,145 +273,3 @@ async function secondRunner({ world, agent }: FaultContext): Promise<boolean> {
   }
   return true;
 }
-
-const small = (world: World, agent: ChaosAgent) => agent.mounted && world.options.smallDiskKiB !== null;
-const codex = (_: World, agent: ChaosAgent) => agent.provider === "codex";
-const scripted = (_: World, agent: ChaosAgent) => agent.provider !== "echo";
-
-/** Everything that is done to a world. */
-export const FAULTS: readonly Fault[] = [
-  { kind: "kill.runner", weight: 12, place: "agent", run: killRunner },
-  { kind: "kill.guard", weight: 4, place: "agent", run: killBelow("guard") },
-  { kind: "kill.provider", weight: 7, place: "provider", run: killBelow("provider") },
-  { kind: "kill.agent", weight: 7, place: "provider", fits: scripted, run: killBelow("agent") },
-  { kind: "kill.grandchild", weight: 2, place: "provider", fits: scripted, run: killBelow("other") },
-  {
-    kind: "kill.runner+guard",
-    weight: 4,
-    place: "agent",
-    run: async (context) => {
-      const { agent, world } = context;
-      await aim(context);
-      const { guard } = await agent.tree();
-      if (guard === null) return false;
-      world.unguarded.add(agent.current!.mark);
-      kill(guard, "SIGKILL");
-      return await killRunner(context);
-    },
-  },
-  { kind: "stop.runner", weight: 6, place: "agent", run: stopProcess("runner") },
-  { kind: "stop.guard", weight: 2, place: "agent", run: stopProcess("guard") },
-  { kind: "stop.provider", weight: 3, place: "provider", run: stopProcess("provider") },
-  { kind: "stop.agent", weight: 3, place: "provider", fits: scripted, run: stopProcess("agent") },
-  { kind: "stop.grandchild", weight: 1, place: "provider", fits: scripted, run: stopProcess("other") },
-  { kind: "term.runner", weight: 4, place: "agent", run: signalRunner("SIGTERM") },
-  { kind: "hup.runner", weight: 2, place: "agent", run: signalRunner("SIGHUP") },
-  { kind: "double.runner", weight: 3, place: "agent", run: signalRunner("SIGTERM", "SIGTERM") },
-  {
-    kind: "kill.relay",
-    weight: 4,
-    place: "relay",
-    run: relayFault(async ({ world, hold }) => {
-      world.relay.signal("SIGKILL");
-      await world.relay.ended;
-      await hold(1_000);
-    }),
-  },
-  {
-    kind: "restart.relay",
-    weight: 2,
-    place: "relay",
-    run: relayFault(async ({ world, hold }) => {
-      world.relay.signal("SIGTERM");
-      await world.relay.ended;
-      await hold(1_000);
-    }),
-  },
-  {
-    kind: "stop.relay",
-    weight: 3,
-    place: "relay",
-    run: relayFault(async (context) => {
-      const { pid } = context.world.relay;
-      kill(pid, "SIGSTOP");
-      await context.hold(stopTime(context));
-      kill(pid, "SIGCONT");
-    }),
-  },
-  {
-    kind: "kill.proxy",
-    weight: 3,
-    place: "line",
-    run: async ({ world, agent, hold, random }) => {
-      const from = Date.now();
-      agent.proxy.set({ kind: "down" });
-      await hold(random.between(50, 1_000));
-      agent.proxy.set({ kind: "none" });
-      world.outage(agent.id, "line", from, Date.now() + 12_000);
-      return true;
-    },
-  },
-  ...TOXICS.map((kind): Fault => ({ kind: `line.${kind}`, weight: 2, place: "line", run: toxic(kind) })),
-  // TCP repeats nothing, and Codex's queue knows no repeat (measured): that one is for the bus, which must stand it.
-  ...TOXICS.filter((kind) => kind !== "duplicate").map((kind): Fault => ({
-    kind: `link.${kind}`,
-    weight: 1,
-    place: "link",
-    fits: codex,
-    run: linkToxic(kind),
-  })),
-  { kind: "command.restart", weight: 2, place: "agent", run: command("agent.restart") },
-  { kind: "command.shutdown", weight: 1, place: "agent", run: command("agent.shutdown") },
-  { kind: "command.kill", weight: 1, place: "agent", run: command("agent.kill") },
-  {
-    kind: "provider.fails",
-    weight: 2,
-    place: "provider",
-    fits: scripted,
-    run: behaviour((random) => ({
-      failEvery: random.int(2, 4),
-      failure: random.pick(["500", "500", "401"]),
-    })),
-  },
-  {
-    kind: "provider.crashes",
-    weight: 4,
-    place: "provider",
-    fits: scripted,
-    run: behaviour((random) => ({
-      crashEvery: random.int(1, 3),
-      crashAt: random.pick(["accepted", "placed", "seen", "answered"] as const),
-    })),
-  },
-  {
-    kind: "provider.hangs",
-    weight: 2,
-    place: "provider",
-    fits: scripted,
-    run: behaviour((random) => ({ hangEvery: random.int(1, 3), ignoreTerm: random.chance(0.5) })),
-  },
-  {
-    kind: "provider.slow",
-    weight: 3,
-    place: "provider",
-    fits: scripted,
-    run: behaviour((random) => ({
-      slowStartMs: random.int(0, 2_000),
-      placedMs: random.int(0, 300),
-      seenMs: random.int(0, 500),
-      doneMs: random.int(0, 800),
-    })),
-  },
-  { kind: "disk.full", weight: 6, place: "agent", fits: small, run: fillDisk },
-  { kind: "disk.read-only", weight: 2, place: "agent", fits: small, run: whileDown(startReadOnly) },
-  { kind: "journal.flip", weight: 2, place: "agent", run: whileDown(flipBits) },
-  { kind: "two.runners", weight: 2, place: "agent", run: secondRunner },
-  {
-    kind: "fds.flood",
-    weight: 5,
-    place: "agent",
-    fits: (_, agent) => agent.openFiles !== undefined && agent.alive,
-    run: async ({ agent, random }) =>
-      await flood(agent.stateDir, { sockets: 400, forMs: random.int(300, 1_500) }) > 0,
-  },
-];

@@ -1,7 +1,8 @@
 import { join } from "@std/path";
 import type { SeededRandom } from "../support/random.ts";
 import type { ChaosAgent } from "./agent.ts";
-import { type Fault, type FaultContext, FAULTS } from "./faults.ts";
+import { FAULTS } from "./catalogue.ts";
+import type { Fault, FaultContext } from "./faults.ts";
 import type { World } from "./world.ts";
 
 /** A violent end of something, for the bounds of duplicates and the count of kills in flight. */
