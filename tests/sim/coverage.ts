@@ -78,6 +78,8 @@ export const PHASE_TRANSITIONS: readonly string[] = [
 
 /** Ways that are right and that 5,000 seeds need not find. */
 export const RARE_TRANSITIONS: readonly string[] = [
+  "dropped > received",
+  "dropped > delivering",
   "placed > dropped",
   "provider: waiting > stopping",
   "claimed > skipped",
