@@ -4,7 +4,8 @@ import { scanJson } from "../base/json_scan.ts";
 import { readPrivateFile } from "../base/private_file.ts";
 import { nearMisses } from "../base/suggest.ts";
 import type { Paths } from "./contract.ts";
-import type { ConfigFile, ProviderFile } from "./schema.ts";
+import { type ConfigFile, configSchema, type ProviderFile, providerSchema, UNSAFE_ENV } from "./schema.ts";
+import type { ShapeProblem } from "./shape.ts";
 
 const FILE_LIMIT = 1024 * 1024;
 const ENV_PREFIX = "$env:";
@@ -78,13 +79,10 @@ async function loadFile(
     problems.push(`${at("")}: top level must be an object`);
     return {};
   }
-  const schema = await import("./schema.ts");
-  const checked = schema.checkSchema<unknown>(
-    kind === "config" ? schema.configSchema : schema.providerSchema,
-    scanned.value,
-  );
-  if (!checked.ok) {
-    for (const { path, message, known } of checked.problems) {
+  const wrong: ShapeProblem[] = [];
+  (kind === "config" ? configSchema : providerSchema)(scanned.value, "", wrong);
+  if (wrong.length > 0) {
+    for (const { path, message, known } of wrong) {
       const key = path.split(".").at(-1)!;
       const [near] = known === undefined ? [] : nearMisses(key, known, 1);
       const hint = near === undefined ? "" : `; did you mean ${near}?`;
@@ -98,11 +96,11 @@ async function loadFile(
   }
   const before = problems.length;
   const resolved = resolveEnv(
-    checked.value,
+    scanned.value,
     env,
     (path, message) => problems.push(`${at(path)}: ${message}`),
   );
-  if (kind === "provider") checkUnsafe(resolved as ProviderFile, schema.UNSAFE_ENV, at, problems);
+  if (kind === "provider") checkUnsafe(resolved as ProviderFile, UNSAFE_ENV, at, problems);
   return problems.length > before ? {} : resolved;
 }
 
