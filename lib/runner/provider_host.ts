@@ -68,9 +68,13 @@ export class ProviderHost {
     const current = this.#current;
     if (current === null) return;
     const waitMs = options.graceful ? options.timeoutMs : START_MS;
-    const session = await withDeadline(this.#ports.clock, waitMs, current.session);
+    const { clock } = this.#ports;
+    const began = clock.mono();
+    const session = await withDeadline(clock, waitMs, current.session);
     if (session !== TIMED_OUT) {
-      await session?.shutdown(options);
+      // Both share one grace: the end as a whole is bounded.
+      const leftMs = Math.max(0, options.timeoutMs - (clock.mono() - began));
+      await session?.shutdown({ graceful: options.graceful, timeoutMs: leftMs });
       return;
     }
     if (this.#current === current) this.#current = null;

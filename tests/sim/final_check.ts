@@ -64,6 +64,8 @@ function checkDead(world: World, each: Case): void {
     end !== null && end.how !== "done" && end.failure !== "provider"
   );
   if (failures.length >= MAX_FAILURES) return;
+  // Opened again, and another agent was faster.
+  if (each.reopened > 0 && each.rivalDoneAt !== null) return;
   // Opened again in a store that went away before anybody heard of it.
   if (each.reopened > 0 && each.message.storeId !== world.relay.storeId) return;
   world.oracle.violated("I2", `${each.key} was given up after ${each.turns.length} turns`);

@@ -201,6 +201,8 @@ export class Oracle {
     const { timeline, relay, faults } = this.#world;
     const lateMs = timeline.now - each.leaseUntil;
     if (lateMs < STOP_MS || each.slept || each.message.storeId !== relay.storeId) return;
+    // With the runner and its guard both dead nobody is there to stop it.
+    if (this.#world.operator.host === null) return;
     // What Codex's queue begins by itself, and a turn that cannot be interrupted, are not the runner's to stop.
     if (turn.incarnation !== each.handedTo || UNSTOPPABLE.some((kind) => faults.fired.has(kind))) return;
     this.violated("I4", `${each.key} was done ${Math.round(lateMs)} ms after its lease had run out`);

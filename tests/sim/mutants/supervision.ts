@@ -143,8 +143,8 @@ export const SUPERVISION_MUTANTS: readonly Mutant[] = [
     breaks: "I10",
     file: "lib/runner/provider_host.ts",
     edits: [{
-      find: `const session = await withDeadline(this.#ports.clock, waitMs, current.session);`,
-      replace: `const session = await withDeadline(this.#ports.clock, waitMs + 60_000, current.session);`,
+      find: `const session = await withDeadline(clock, waitMs, current.session);`,
+      replace: `const session = await withDeadline(clock, waitMs + 60_000, current.session);`,
     }],
   },
 ];
