@@ -138,7 +138,7 @@ Deno.test("a notice proves placed only; seen needs the file's tool result and wh
     ["denied", [notice, reads, result(true), ends], ["placed", "cancelled"], "failed"],
     ["another file", [notice, result(false), ends], ["placed", "cancelled"], "failed"],
     ["read, then cut", [notice, reads, result(false)], ["placed"], "failed"],
-    ["told late", [reads, notice, result(false), ends], ["placed", "seen", "done"], "failed"],
+    ["told late", [reads, notice, result(false), ends], ["placed", "seen", "done"], "done"],
     [
       "read twice",
       [notice, reads, result(true), reads, result(false), ends],

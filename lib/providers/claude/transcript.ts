@@ -117,10 +117,18 @@ export async function probeTranscript(
       }
       if (row.isSidechain === true) continue;
       const ours = options.notices ? noticeOf(row, wanted) : inputOf(row);
-      if (ours !== null && wanted.has(ours) && ours !== current) {
+      // Nobody knows a notice's file who was not told, so a call that names it counts whatever order the rows come in.
+      const called = options.notices ? callOf(row, wanted) : null;
+      if (called !== null) {
+        current = called.deliveryId;
+        if (!found.has(current)) found.set(current, nothingFound(false));
+        found.get(current)!.reading = called.toolUse;
+      }
+      if (ours !== null && wanted.has(ours)) {
+        if (ours !== current && !(options.notices && found.has(ours))) {
+          found.set(ours, nothingFound(!options.notices));
+        }
         current = ours;
-        const read = !options.notices;
-        found.set(current, { last: null, seen: false, text: "", error: false, reading: null, read });
       } else if (row.type === "user" && current !== null && toolResultsOf(row).length > 0) {
         const entry = found.get(current)!;
         const result = toolResultsOf(row).find(({ id }) => id === entry.reading);
@@ -134,9 +142,6 @@ export async function probeTranscript(
           entry.error = true;
           entry.text = textOf(row);
         } else {
-          const file = `${current}.txt`;
-          const use = toolUsesOf(row).find(({ input }) => JSON.stringify(input ?? null).includes(file));
-          if (use !== undefined) entry.reading = use.id;
           entry.seen ||= entry.read;
           entry.last = row;
           entry.text = textOf(row) || entry.text;
@@ -157,6 +162,20 @@ export function inputOf(row: Row): string | null {
   return row.type === "attachment" && row.attachment?.type === "queued_command"
     ? row.attachment.source_uuid ?? null
     : null;
+}
+
+function nothingFound(read: boolean): Found {
+  return { last: null, seen: false, text: "", error: false, reading: null, read };
+}
+
+/** The call of a tool that names a delivery's file. */
+function callOf(row: Row, wanted: ReadonlySet<string>): { deliveryId: string; toolUse: string } | null {
+  if (row.type !== "assistant") return null;
+  for (const { id: toolUse, input } of toolUsesOf(row)) {
+    const text = JSON.stringify(input ?? null);
+    for (const deliveryId of wanted) if (text.includes(`${deliveryId}.txt`)) return { deliveryId, toolUse };
+  }
+  return null;
 }
 
 /** The delivery whose notice a row brings in. */
