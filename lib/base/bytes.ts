@@ -10,6 +10,14 @@ export async function* lines(
   stream: ReadableStream<Uint8Array>,
   options: { maxLineBytes: number },
 ): AsyncGenerator<Line, void, void> {
+  for await (const batch of lineBatches(stream, options)) yield* batch;
+}
+
+/** Like {@linkcode lines}, but yields together what arrived together, so that it can be answered together. */
+export async function* lineBatches(
+  stream: ReadableStream<Uint8Array>,
+  options: { maxLineBytes: number },
+): AsyncGenerator<Line[], void, void> {
   const decoder = new TextDecoder();
   let parts: Uint8Array[] = [];
   let size = 0;
@@ -24,6 +32,7 @@ export async function* lines(
     return line;
   };
   for await (const chunk of stream) {
+    const batch: Line[] = [];
     let start = 0;
     for (;;) {
       const end = chunk.indexOf(10, start);
@@ -34,11 +43,12 @@ export async function* lines(
         parts = [];
       } else if (piece.length > 0) parts.push(piece);
       if (end < 0) break;
-      yield take();
+      batch.push(take());
       start = end + 1;
     }
+    if (batch.length > 0) yield batch;
   }
-  if (size > 0) yield take();
+  if (size > 0) yield [take()];
 }
 
 function join(parts: Uint8Array[], size: number): Uint8Array {

@@ -22,18 +22,22 @@ const START_1 = Uint32Array.of(0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0
 /** Bytes hashed here until the runtime's own is fetched: more than a start, less than a burst. */
 const WORTH_BYTES = 32 * 1024;
 
-type Native = (algorithm: string, bytes: Uint8Array) => Uint8Array<ArrayBuffer>;
+/** Digest of a text or of bytes in lower-case hexadecimal. */
+type Native = (algorithm: "sha256" | "sha1", input: Input) => string;
 
 let hashedBytes = 0;
 let native: Native | null = null;
 
 /** The runtime's own once it is worth its loading. By the synchronous door, for a loop that awaits nothing. */
-function nativeFor(bytes: Uint8Array): Native | null {
+function nativeFor(input: Input): Native | null {
   if (native !== null) return native;
-  hashedBytes += bytes.length + BLOCK;
+  hashedBytes += input.length + BLOCK;
   if (hashedBytes < WORTH_BYTES) return null;
-  const { createHash } = nodeCrypto();
-  return native = (algorithm, input) => new Uint8Array(createHash(algorithm).update(input).digest());
+  const { hash, createHash } = nodeCrypto();
+  // In one call, which takes a text as it is: a third of the time of a hash object (Deno 2.9.6).
+  return native = typeof hash === "function"
+    ? (algorithm, bytes) => hash(algorithm, bytes, "hex")
+    : (algorithm, bytes) => createHash(algorithm).update(bytes).digest("hex");
 }
 
 function nodeCrypto(): typeof import("node:crypto") {
@@ -45,14 +49,14 @@ function nodeCrypto(): typeof import("node:crypto") {
 
 /** SHA-256, 32 bytes. */
 export function sha256(input: Input): Uint8Array<ArrayBuffer> {
-  const bytes = bytesOf(input);
-  return nativeFor(bytes)?.("sha256", bytes) ?? sha256Here(bytes);
+  const hex = nativeFor(input)?.("sha256", input);
+  return hex === undefined ? sha256Here(bytesOf(input)) : Uint8Array.fromHex(hex);
 }
 
 /** SHA-1, 20 bytes. For UUIDs of version 5 only; it protects nothing. */
 export function sha1(input: Input): Uint8Array<ArrayBuffer> {
-  const bytes = bytesOf(input);
-  return nativeFor(bytes)?.("sha1", bytes) ?? sha1Here(bytes);
+  const hex = nativeFor(input)?.("sha1", input);
+  return hex === undefined ? sha1Here(bytesOf(input)) : Uint8Array.fromHex(hex);
 }
 
 /** {@linkcode sha256} computed in this file. Exported for its test. */
@@ -139,7 +143,7 @@ export function hmacSha256(key: Input, input: Input): Uint8Array<ArrayBuffer> {
 
 /** SHA-256 in lower-case hexadecimal. */
 export function sha256Hex(input: Input): string {
-  return sha256(input).toHex();
+  return nativeFor(input)?.("sha256", input) ?? sha256Here(bytesOf(input)).toHex();
 }
 
 /** Fills the first 16 words with each block of the padded input in turn. */

@@ -154,7 +154,10 @@ export class AgentDirectory {
 
   /** Agents a target means now. Groups leave out the sender and whoever is offline. */
   match(target: Target, now: number, from: string): string[] {
-    if (target.kind === "agent") return this.#row(target.value) === undefined ? [] : [target.value];
+    if (target.kind === "agent") {
+      const there = this.#db.get("SELECT 1 AS one FROM agent WHERE id = ?", target.value);
+      return there === undefined ? [] : [target.value];
+    }
     return this.list({}, now)
       .filter((card) => card.status !== "offline" && card.id !== from && fits(card, target))
       .map((card) => card.id);

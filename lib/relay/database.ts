@@ -14,19 +14,28 @@ function isStorageFailure(error: unknown): boolean {
 
 interface Job {
   work(): unknown;
+  /** What follows from the commit, told in the order of the jobs. */
+  committed(value: unknown): void;
   resolve(value: unknown): void;
   reject(error: unknown): void;
 }
 
+/** A job failed after it had written: what it wrote must be taken back without the rest. */
+const REDO: unique symbol = Symbol("redo");
+
 /**
- * The relay's SQLite file. Writes of one moment share one commit (group commit): each runs in its own savepoint,
- * so that a failing one takes back only itself, and its promise resolves after the commit is on disk.
+ * The relay's SQLite file. Writes of one moment share one commit (group commit), and their promises resolve after it is
+ * on disk. One that fails takes back only itself: those that fail, fail before they write, as a rule. When one did not,
+ * the commit is done over with a savepoint around each, which otherwise would copy every page that a job is the first
+ * to touch. So a job may run twice and keeps nothing outside the database.
  */
 export class RelayDatabase {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #jobs: Job[] = [];
   #flushing = false;
+  /** Rows changed so far. */
+  #changes = 0;
   #closed = false;
   readonly storeId: string;
   /** Key of the agent-bound tokens; never leaves the database. */
@@ -61,11 +70,19 @@ export class RelayDatabase {
     return value;
   }
 
-  /** Runs `work` (synchronous) in the next group commit and resolves with its value once it is on disk. */
-  write<T>(work: () => T): Promise<T> {
+  /**
+   * Runs `work` (synchronous) in the next group commit and resolves with its value once it is on disk. `committed` is
+   * called before that, in the order of the writes and before anything else can happen.
+   */
+  write<T>(work: () => T, committed: (value: T) => void = () => {}): Promise<T> {
     if (this.#closed) return Promise.reject(new RunnerError("E_STATE_WRITE", "the relay is stopping"));
     return new Promise<T>((resolve, reject) => {
-      this.#jobs.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.#jobs.push({
+        work,
+        committed: committed as (value: unknown) => void,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+      });
       if (this.#flushing) return;
       this.#flushing = true;
       // Frames that arrived together are read in tasks of their own and join the same commit.
@@ -78,15 +95,11 @@ export class RelayDatabase {
     const jobs = this.#jobs;
     this.#jobs = [];
     if (jobs.length === 0) return;
-    const settle: (() => void)[] = [];
+    let settle: (() => void)[];
     try {
-      this.#db.exec("BEGIN IMMEDIATE");
-      for (const job of jobs) settle.push(this.#one(job));
-      this.#db.exec("COMMIT");
+      settle = this.#transact(jobs, (job) => this.#plain(job)) ??
+        this.#transact(jobs, (job) => this.#guarded(job))!;
     } catch (error) {
-      try {
-        this.#db.exec("ROLLBACK");
-      } catch { /* SQLite rolled back by itself */ }
       this.#makeRoom();
       const failure = new RunnerError("E_STATE_WRITE", `the relay cannot write: ${messageOf(error)}`, {
         cause: error,
@@ -97,6 +110,22 @@ export class RelayDatabase {
     for (const done of settle) done();
   }
 
+  /** Returns how to settle the jobs, null when they have to be done over. Throws when nothing could be written. */
+  #transact(jobs: readonly Job[], one: (job: Job) => () => void): (() => void)[] | null {
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+      const settle = jobs.map(one);
+      this.#db.exec("COMMIT");
+      return settle;
+    } catch (error) {
+      try {
+        this.#db.exec("ROLLBACK");
+      } catch { /* SQLite rolled back by itself */ }
+      if (error === REDO) return null;
+      throw error;
+    }
+  }
+
   /** On a full disk the log may hold older versions of the same pages: folding it in gives their room back. */
   #makeRoom(): void {
     try {
@@ -104,12 +133,24 @@ export class RelayDatabase {
     } catch { /* even that needs room */ }
   }
 
-  #one(job: Job): () => void {
+  #plain(job: Job): () => void {
+    const before = this.#changes;
+    try {
+      const value = job.work();
+      return () => succeed(job, value);
+    } catch (error) {
+      if (isStorageFailure(error)) throw error;
+      if (this.#changes !== before) throw REDO;
+      return () => job.reject(error);
+    }
+  }
+
+  #guarded(job: Job): () => void {
     this.#db.exec("SAVEPOINT job");
     try {
       const value = job.work();
       this.#db.exec("RELEASE job");
-      return () => job.resolve(value);
+      return () => succeed(job, value);
     } catch (error) {
       // When the disk or the database failed, the whole commit must; what else goes wrong is this job's own.
       if (isStorageFailure(error)) throw error;
@@ -131,6 +172,7 @@ export class RelayDatabase {
   /** Runs a statement; returns the id of the last insert and the number of rows it changed. */
   run(sql: string, ...values: SQLInputValue[]): { id: number; changes: number } {
     const { lastInsertRowid, changes } = this.#prepare(sql).run(...values);
+    this.#changes += Number(changes);
     return { id: Number(lastInsertRowid), changes: Number(changes) };
   }
 
@@ -146,5 +188,14 @@ export class RelayDatabase {
     this.#flush();
     this.#closed = true;
     this.#db.close();
+  }
+}
+
+function succeed(job: Job, value: unknown): void {
+  try {
+    job.committed(value);
+    job.resolve(value);
+  } catch (error) {
+    job.reject(error);
   }
 }

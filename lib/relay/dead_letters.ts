@@ -30,7 +30,7 @@ export class DeadLetters {
   list(agentId: string | null, limit: number): DeadLetter[] {
     const last = (column: string) =>
       `(SELECT ${column} FROM report p WHERE p.message_id = r.message_id AND p.agent_id = r.agent_id
-        AND p.stage = 'dead' ORDER BY p.id DESC LIMIT 1)`;
+        AND p.stage = 'dead' ORDER BY p.line DESC LIMIT 1)`;
     const rows = this.#db.all<{
       message_id: number;
       agent_id: string;
@@ -114,7 +114,7 @@ export class DeadLetters {
 
   #note(key: DeadLetterKey, stage: "reopened" | "dropped", at: number, generation: number): void {
     const { messageId, agentId } = key;
-    this.#receipts.report({ messageId, agentId, stage, at, generation, evidence: "by the operator" });
+    this.#receipts.report([{ messageId, agentId, stage, at, generation, evidence: "by the operator" }]);
   }
 }
 

@@ -26,11 +26,17 @@ export interface Connection {
   unackedBytes: number;
   /** Highest message id pushed on this connection. */
   cursor: number;
+  /** Messages above the cursor may wait in the database. */
+  behind: boolean;
   heardAt: number;
 }
 
-/** Where the hub finds what an agent has not read. */
-export type UnreadSource = (agentId: string, sinceId: number, limit: number) => Message[];
+/** Where the hub finds what an agent has not read; `more` when that was not all. */
+export type UnreadSource = (
+  agentId: string,
+  sinceId: number,
+  limit: number,
+) => { messages: Message[]; more: boolean };
 
 /** The registered sockets and what is pushed to them. */
 export class Hub {
@@ -59,6 +65,7 @@ export class Hub {
       unacked: new Map(),
       unackedBytes: 0,
       cursor: 0,
+      behind: true,
       heardAt: this.#clock.mono(),
     };
     this.#byAgent.set(info.agentId, connection);
@@ -79,19 +86,37 @@ export class Hub {
   pump(agentId: string): void {
     const connection = this.#byAgent.get(agentId);
     if (connection === undefined) return;
-    const room = IN_FLIGHT - connection.unacked.size;
-    if (room <= 0 || connection.unackedBytes >= IN_FLIGHT_BYTES) return;
-    for (const message of this.#unread(agentId, connection.cursor, room)) {
-      if (connection.unackedBytes >= IN_FLIGHT_BYTES) return;
+    connection.behind = true;
+    if (!hasRoom(connection)) return;
+    const { messages, more } = this.#unread(agentId, connection.cursor, IN_FLIGHT - connection.unacked.size);
+    for (const message of messages) {
+      if (!hasRoom(connection)) return;
       connection.cursor = Math.max(connection.cursor, message.id);
       this.#pushMessage(connection, message);
     }
+    connection.behind = more;
+  }
+
+  /** Pushes a message that was just stored. Must be called in the order of the ids: a lower one counts as pushed. */
+  offer(agentId: string, message: Message): void {
+    const connection = this.#byAgent.get(agentId);
+    if (connection === undefined || connection.cursor >= message.id) return;
+    // What waits comes first; the acks of what is on its way bring it.
+    if (connection.behind || !hasRoom(connection)) {
+      connection.behind = true;
+      return;
+    }
+    connection.cursor = message.id;
+    this.#pushMessage(connection, message);
   }
 
   /** Offers one message again, also when it was pushed before (its claim lapsed or was given back). */
   offerAgain(agentId: string, message: Message): void {
     const connection = this.#byAgent.get(agentId);
-    if (connection !== undefined && connection.cursor >= message.id) this.#pushMessage(connection, message);
+    if (connection === undefined) return;
+    if (connection.cursor >= message.id) this.#pushMessage(connection, message);
+    // It was held by another agent when the pages passed it.
+    else this.pump(agentId);
   }
 
   #pushMessage(connection: Connection, message: Message): void {
@@ -154,7 +179,9 @@ export class Hub {
     if (push === undefined) return;
     connection.unacked.delete(frameId);
     connection.unackedBytes -= push.text.length;
-    this.pump(connection.agentId);
+    // In pages: a query for every ack would cost more than the messages it brings.
+    const half = connection.unacked.size <= IN_FLIGHT / 2 && connection.unackedBytes <= IN_FLIGHT_BYTES / 2;
+    if (connection.behind && half) this.pump(connection.agentId);
   }
 
   /** Sends a frame unless the peer has stopped reading; such a peer is dropped. */
@@ -192,4 +219,8 @@ export class Hub {
     for (const { socket } of this.#byAgent.values()) socket.close(BUS_CLOSE.goingAway, "the relay stops");
     this.#byAgent.clear();
   }
+}
+
+function hasRoom(connection: Connection): boolean {
+  return connection.unacked.size < IN_FLIGHT && connection.unackedBytes < IN_FLIGHT_BYTES;
 }

@@ -31,7 +31,6 @@ interface MessageRow {
   idempotency_key: string | null;
   created_at: number;
   expires_at: number | null;
-  version: number;
 }
 
 /** Who asks for a claim. */
@@ -83,31 +82,54 @@ export class MessageStore {
     if (recipients.length === 0 && input.queue === true && target.kind === "agent") {
       recipients.push(target.value);
     }
+    const row: Omit<MessageRow, "id"> = {
+      from_agent: input.from,
+      to_target: input.to,
+      kind: input.kind ?? "chat",
+      channel: input.channel ?? null,
+      subject: input.subject ?? null,
+      body: input.body,
+      thread_id: parent === undefined ? null : parent.thread_id ?? parent.id,
+      reply_to: input.replyTo ?? null,
+      claimable: input.claimable === true ? 1 : 0,
+      claimed_by: null,
+      claimed_instance: null,
+      claimed_at: null,
+      claim_expires_at: null,
+      reply_expected: input.replyExpected === true ? 1 : 0,
+      timing: input.when ?? null,
+      payload: input.payload === undefined ? null : JSON.stringify(input.payload),
+      meta: input.meta === undefined ? null : JSON.stringify(input.meta),
+      idempotency_key: input.idempotencyKey ?? null,
+      created_at: now,
+      expires_at: now + Math.ceil(Math.max(1_000, Math.min(input.ttlMs ?? KEEP_MS, 30 * 86_400_000))),
+    };
     const { id } = this.#db.run(
       `INSERT INTO message (from_agent, to_target, kind, channel, subject, body, thread_id, reply_to, claimable,
          reply_expected, timing, payload, meta, idempotency_key, created_at, expires_at, pending)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      input.from,
-      input.to,
-      input.kind ?? "chat",
-      input.channel ?? null,
-      input.subject ?? null,
-      input.body,
-      parent === undefined ? null : parent.thread_id ?? parent.id,
-      input.replyTo ?? null,
-      input.claimable === true ? 1 : 0,
-      input.replyExpected === true ? 1 : 0,
-      input.when ?? null,
-      input.payload === undefined ? null : JSON.stringify(input.payload),
-      input.meta === undefined ? null : JSON.stringify(input.meta),
-      input.idempotencyKey ?? null,
-      now,
-      now + Math.ceil(Math.max(1_000, Math.min(input.ttlMs ?? KEEP_MS, 30 * 86_400_000))),
+      row.from_agent,
+      row.to_target,
+      row.kind,
+      row.channel,
+      row.subject,
+      row.body,
+      row.thread_id,
+      row.reply_to,
+      row.claimable,
+      row.reply_expected,
+      row.timing,
+      row.payload,
+      row.meta,
+      row.idempotency_key,
+      row.created_at,
+      row.expires_at,
       recipients.length === 0 && !intoThread ? 1 : 0,
     );
     for (const agentId of recipients) this.#addRecipient(id, agentId);
-    if (parent !== undefined) this.touch(parent.id);
-    return { message: this.#need(id), duplicate: false, recipients };
+    // As it will be read: the order of its recipients is that of their ids.
+    const message = this.#message({ id, ...row }, 0, { all: recipients.toSorted(), read: [] });
+    return { message, duplicate: false, recipients };
   }
 
   #addRecipient(messageId: number, agentId: string): void {
@@ -215,7 +237,6 @@ export class MessageStore {
       id,
       agentId,
     );
-    this.touch(id);
   }
 
   /** Closes mail that nobody took in time; returns whose it was. */
@@ -230,11 +251,6 @@ export class MessageStore {
     }
     this.#db.run("UPDATE message SET pending = 0 WHERE pending = 1 AND expires_at <= ?", now);
     return expired.map(({ id, agent_id }) => ({ messageId: id, agentId: agent_id }));
-  }
-
-  /** A message's receipt changed: whoever waits for it gets a new version. False when the message is not here. */
-  touch(id: number): boolean {
-    return this.#db.run("UPDATE message SET version = version + 1 WHERE id = ?", id).changes > 0;
   }
 
   /** True when the message is stored. */
@@ -277,9 +293,14 @@ export class MessageStore {
 
   /**
    * Messages an agent has not read, by id above `sinceId`: at most `limit` and 2 MiB of bodies, but at least
-   * one. Work that another agent holds is left out.
+   * one. Work that another agent holds is left out. `more` when there are further ones.
    */
-  unread(agentId: string, sinceId: number, limit: number, now: number): Message[] {
+  unread(
+    agentId: string,
+    sinceId: number,
+    limit: number,
+    now: number,
+  ): { messages: Message[]; more: boolean } {
     const rows = this.#db.all<MessageRow & { generation: number }>(
       `SELECT m.*, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
        WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
@@ -291,14 +312,14 @@ export class MessageStore {
       now,
       limit,
     );
-    const page: Message[] = [];
+    const messages: Message[] = [];
     let bytes = 0;
     for (const row of rows) {
       bytes += row.body.length;
-      if (page.length > 0 && bytes > PAGE_BYTES) break;
-      page.push(this.#message(row, row.generation));
+      if (messages.length > 0 && bytes > PAGE_BYTES) return { messages, more: true };
+      messages.push(this.#message(row, row.generation));
     }
-    return page;
+    return { messages, more: rows.length === limit };
   }
 
   /** Id of the newest message. */
@@ -324,11 +345,6 @@ export class MessageStore {
       .map((each) => this.#message(each));
   }
 
-  /** Version of a message's receipt, undefined when it is not here. */
-  version(id: number): number | undefined {
-    return this.#row(id)?.version;
-  }
-
   #row(id: number): MessageRow | undefined {
     return this.#db.get<MessageRow>("SELECT * FROM message WHERE id = ?", id);
   }
@@ -339,11 +355,16 @@ export class MessageStore {
     return this.#message(row);
   }
 
-  #message(row: MessageRow, generation = 0): Message {
-    const readBy = this.#db.all<{ agent_id: string }>(
-      "SELECT agent_id FROM recipient WHERE message_id = ? AND read_at IS NOT NULL",
-      row.id,
-    ).map((each) => each.agent_id);
+  #recipients(id: number): { all: string[]; read: string[] } {
+    const rows = this.#db.all<{ agent_id: string; read_at: number | null }>(
+      "SELECT agent_id, read_at FROM recipient WHERE message_id = ? ORDER BY agent_id",
+      id,
+    );
+    const read = rows.filter(({ read_at }) => read_at !== null);
+    return { all: rows.map(({ agent_id }) => agent_id), read: read.map(({ agent_id }) => agent_id) };
+  }
+
+  #message(row: MessageRow, generation = 0, recipients = this.#recipients(row.id)): Message {
     return {
       id: row.id,
       storeId: this.#db.storeId,
@@ -353,8 +374,8 @@ export class MessageStore {
       body: row.body,
       claimable: row.claimable === 1,
       createdAt: row.created_at,
-      recipients: this.recipients(row.id),
-      readBy,
+      recipients: recipients.all,
+      readBy: recipients.read,
       ...optional("channel", row.channel),
       ...optional("subject", row.subject),
       ...optional("threadId", row.thread_id),

@@ -1,3 +1,4 @@
+import type { SQLInputValue } from "node:sqlite";
 import type { Receipt, StageReport } from "../protocol/message.ts";
 import type { RelayDatabase } from "./database.ts";
 import type { MessageStore } from "./messages.ts";
@@ -5,6 +6,17 @@ import type { MessageStore } from "./messages.ts";
 const EVIDENCE_LIMIT = 400;
 /** Lines of one receipt that are shown. */
 const LINES = 2_000;
+
+const COLUMNS = 9;
+/** Lines of one insert at most. */
+const ROWS = 8;
+/** The insert of so many lines. */
+const INSERTS = Array.from(
+  { length: ROWS + 1 },
+  (_, rows) =>
+    "INSERT INTO report (message_id, agent_id, line, stage, at, delivery_id, attempt, evidence, generation) VALUES " +
+    Array(rows).fill(`(${Array(COLUMNS).fill("?").join(", ")})`).join(", "),
+);
 
 interface ReportRow {
   agent_id: string;
@@ -27,61 +39,76 @@ export class ReceiptStore {
   }
 
   /**
-   * Adds a line. One about a message that is not here is dropped, and so is one that is there already: agents tell
+   * Adds lines. One about a message that is not here is dropped, and so is one that is there already: agents tell
    * again after a crash what they may have told before. `dead` makes the message a dead letter of its agent, unless
    * it speaks of an earlier generation.
    */
-  report(report: StageReport): void {
-    const { messageId, agentId, stage, deliveryId = null, generation = 0 } = report;
-    const at = Math.trunc(report.at);
-    // A line that turns out to be known costs its readers one look, which is rarer than asking first.
-    if (!this.#messages.touch(messageId)) return;
-    const known = deliveryId === null
-      ? this.#db.get(
-        `SELECT 1 AS one FROM report
-         WHERE message_id = ? AND agent_id = ? AND stage = ? AND at = ? AND delivery_id IS NULL`,
-        messageId,
-        agentId,
-        stage,
-        at,
-      )
-      : this.#db.get(
-        "SELECT 1 AS one FROM report WHERE message_id = ? AND agent_id = ? AND stage = ? AND delivery_id = ?",
-        messageId,
-        agentId,
-        stage,
-        deliveryId,
-      );
-    if (known !== undefined) return;
-    this.#db.run(
-      `INSERT INTO report (message_id, agent_id, stage, at, delivery_id, attempt, evidence, generation)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  report(reports: readonly StageReport[]): void {
+    const receipts = new Map<string, StageReport[]>();
+    for (const report of reports) {
+      const key = `${report.messageId} ${report.agentId}`;
+      const lines = receipts.get(key);
+      if (lines === undefined) receipts.set(key, [report]);
+      else lines.push(report);
+    }
+    for (const lines of receipts.values()) this.#add(lines);
+  }
+
+  /** Adds lines of one message and agent. */
+  #add(reports: readonly StageReport[]): void {
+    const { messageId, agentId } = reports[0]!;
+    if (!this.#messages.exists(messageId)) return;
+    const known = this.#db.all<{ line: number; stage: string; at: number; delivery_id: string | null }>(
+      "SELECT line, stage, at, delivery_id FROM report WHERE message_id = ? AND agent_id = ? ORDER BY line",
       messageId,
       agentId,
-      stage,
-      at,
-      deliveryId,
-      report.attempt ?? null,
-      report.evidence?.slice(0, EVIDENCE_LIMIT) ?? null,
-      generation,
     );
-    if (stage === "dead") {
-      this.#db.run(
-        "UPDATE recipient SET closed = 2 WHERE message_id = ? AND agent_id = ? AND closed = 0 AND generation = ?",
+    const lines = new Set(known.map((row) => identityOf(row.stage, row.at, row.delivery_id)));
+    let line = known.at(-1)?.line ?? 0;
+    const values: SQLInputValue[] = [];
+    for (const report of reports) {
+      const { stage, deliveryId = null, generation = 0 } = report;
+      const at = Math.trunc(report.at);
+      const identity = identityOf(stage, at, deliveryId);
+      if (lines.has(identity)) continue;
+      lines.add(identity);
+      const evidence = report.evidence?.slice(0, EVIDENCE_LIMIT) ?? null;
+      values.push(
         messageId,
         agentId,
+        ++line,
+        stage,
+        at,
+        deliveryId,
+        report.attempt ?? null,
+        evidence,
         generation,
       );
+      if (stage === "dead") this.#bury(messageId, agentId, generation);
+      if (values.length === COLUMNS * ROWS) this.#insert(values.splice(0));
     }
+    if (values.length > 0) this.#insert(values);
+  }
+
+  #insert(values: SQLInputValue[]): void {
+    this.#db.run(INSERTS[values.length / COLUMNS]!, ...values);
+  }
+
+  #bury(messageId: number, agentId: string, generation: number): void {
+    this.#db.run(
+      "UPDATE recipient SET closed = 2 WHERE message_id = ? AND agent_id = ? AND closed = 0 AND generation = ?",
+      messageId,
+      agentId,
+      generation,
+    );
   }
 
   /** What happened to a message, or undefined when it is not here. */
   receipt(id: number): Receipt | undefined {
     const message = this.#messages.one(id);
-    const version = this.#messages.version(id);
-    if (message === undefined || version === undefined) return undefined;
+    if (message === undefined) return undefined;
     const reports = this.#db.all<ReportRow>(
-      "SELECT * FROM report WHERE message_id = ? ORDER BY id LIMIT ?",
+      "SELECT * FROM report WHERE message_id = ? ORDER BY agent_id, line LIMIT ?",
       id,
       LINES,
     );
@@ -91,7 +118,7 @@ export class ReceiptStore {
     );
     return {
       message,
-      version,
+      version: this.#version(id),
       recipients: recipients.map(({ agent_id, read_at, closed }) => ({
         agentId: agent_id,
         read: read_at !== null,
@@ -101,6 +128,25 @@ export class ReceiptStore {
       replies: this.#messages.replies(id),
     };
   }
+
+  /**
+   * Rises with every line, reader and reply. Counted when somebody asks, which is rare: a counter in the message's row
+   * would write the whole message anew for every line.
+   */
+  #version(id: number): number {
+    const { version } = this.#db.get<{ version: number }>(
+      `SELECT 1 + (SELECT count(*) FROM report WHERE message_id = ?1)
+         + (SELECT count(read_at) FROM recipient WHERE message_id = ?1)
+         + (SELECT count(*) FROM message WHERE reply_to = ?1) AS version`,
+      id,
+    )!;
+    return version;
+  }
+}
+
+/** Two lines with one identity say the same. */
+function identityOf(stage: string, at: number, deliveryId: string | null): string {
+  return deliveryId === null ? `${stage} at ${at}` : `${stage} of ${deliveryId}`;
 }
 
 function lineOf(messageId: number, row: ReportRow): StageReport {

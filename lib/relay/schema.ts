@@ -3,7 +3,7 @@ import { RunnerError } from "../base/errors.ts";
 import { schemaVersionOf } from "../base/schema_version.ts";
 
 /** Version of the relay's schema. A newer one is never opened. */
-export const RELAY_SCHEMA = 2;
+export const RELAY_SCHEMA = 3;
 
 const TABLES = `
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -15,11 +15,10 @@ CREATE TABLE message (
   reply_expected INTEGER NOT NULL, timing TEXT, payload TEXT, meta TEXT, idempotency_key TEXT,
   created_at INTEGER NOT NULL, expires_at INTEGER,
   -- 1 while it waits for a first recipient (sent with queue).
-  pending INTEGER NOT NULL DEFAULT 0,
-  version INTEGER NOT NULL DEFAULT 1
+  pending INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX message_key ON message (from_agent, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX message_thread ON message (thread_id);
+CREATE INDEX message_thread ON message (thread_id) WHERE thread_id IS NOT NULL;
 CREATE INDEX message_reply ON message (reply_to) WHERE reply_to IS NOT NULL;
 CREATE INDEX message_claim ON message (claim_expires_at) WHERE claim_expires_at IS NOT NULL;
 CREATE INDEX message_expiry ON message (expires_at) WHERE expires_at IS NOT NULL;
@@ -37,11 +36,13 @@ CREATE TABLE recipient (
 CREATE INDEX recipient_unread ON recipient (agent_id, message_id) WHERE closed = 0;
 CREATE INDEX recipient_dead ON recipient (message_id, agent_id) WHERE closed = 2;
 CREATE TABLE report (
-  id INTEGER PRIMARY KEY, message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
-  agent_id TEXT NOT NULL, stage TEXT NOT NULL, at INTEGER NOT NULL,
-  delivery_id TEXT, attempt INTEGER, evidence TEXT, generation INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX report_message ON report (message_id, id);
+  message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE, agent_id TEXT NOT NULL,
+  -- The order in which the lines of this message and agent came, from 1.
+  line INTEGER NOT NULL,
+  stage TEXT NOT NULL, at INTEGER NOT NULL,
+  delivery_id TEXT, attempt INTEGER, evidence TEXT, generation INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (message_id, agent_id, line)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE agent (
   id TEXT PRIMARY KEY, component_id TEXT NOT NULL, role TEXT NOT NULL, label TEXT, machine TEXT NOT NULL,
   tags TEXT NOT NULL, capabilities TEXT NOT NULL, status TEXT NOT NULL, ready INTEGER NOT NULL,
@@ -67,6 +68,25 @@ ALTER TABLE recipient ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE report ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recipient_dead ON recipient (message_id, agent_id) WHERE closed = 2;
 CREATE INDEX command_ended ON command (updated_at) WHERE status NOT IN ('pending', 'accepted', 'running');
+`,
+  // A receipt's version is counted from its lines, which are found by message and agent.
+  2: `
+ALTER TABLE report RENAME TO report_2;
+DROP INDEX report_message;
+CREATE TABLE report (
+  message_id INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE, agent_id TEXT NOT NULL,
+  line INTEGER NOT NULL,
+  stage TEXT NOT NULL, at INTEGER NOT NULL,
+  delivery_id TEXT, attempt INTEGER, evidence TEXT, generation INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (message_id, agent_id, line)
+) STRICT, WITHOUT ROWID;
+INSERT INTO report (message_id, agent_id, line, stage, at, delivery_id, attempt, evidence, generation)
+  SELECT message_id, agent_id, row_number() OVER (PARTITION BY message_id, agent_id ORDER BY id), stage, at,
+    delivery_id, attempt, evidence, generation FROM report_2;
+DROP TABLE report_2;
+ALTER TABLE message DROP COLUMN version;
+DROP INDEX message_thread;
+CREATE INDEX message_thread ON message (thread_id) WHERE thread_id IS NOT NULL;
 `,
 };
 
@@ -94,7 +114,9 @@ export function prepareRelaySchema(db: DatabaseSync, path: string): void {
   // small disk a log that is folded in late is what fills it, and stays.
   db.exec(
     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; " +
-      "PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 2097152",
+      "PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 2097152; " +
+      // The pages that a statement may have to take back are copied to memory and not to a file.
+      "PRAGMA temp_store = MEMORY",
   );
   if (version === RELAY_SCHEMA) return;
   let work = version === 0 ? TABLES : "";

@@ -123,9 +123,13 @@ export class RelayService {
   }
 
   async send(input: SendInput): Promise<SendResult> {
-    const result = await this.#db.write(() => this.messages.send(input, this.now));
+    const result = await this.#db.write(
+      () => this.messages.send(input, this.now),
+      ({ duplicate, recipients, message }) => {
+        if (!duplicate) { for (const agentId of recipients) this.hub.offer(agentId, message); }
+      },
+    );
     if (!result.duplicate) {
-      for (const agentId of result.recipients) this.hub.pump(agentId);
       if (input.replyTo !== undefined) this.#wake(`message/${input.replyTo}`);
       this.#tell("message.new", result.message);
     }
@@ -161,7 +165,7 @@ export class RelayService {
   }
 
   async report(reports: StageReport[]): Promise<void> {
-    await this.#db.write(() => reports.forEach((report) => this.receipts.report(report)));
+    await this.#db.write(() => this.receipts.report(reports));
     for (const id of new Set(reports.map((report) => report.messageId))) this.#wake(`message/${id}`);
     this.#tell("receipt", { reports });
   }
@@ -308,7 +312,7 @@ export class RelayService {
 
   #expireMail(): number[] {
     return this.messages.expireMessages(this.now).map(({ messageId, agentId }) => {
-      this.receipts.report({ messageId, agentId, stage: "expired", at: this.now });
+      this.receipts.report([{ messageId, agentId, stage: "expired", at: this.now }]);
       return messageId;
     });
   }

@@ -116,6 +116,43 @@ Deno.test("a lease that lapses or is given back is offered again, and a holder c
   });
 });
 
+Deno.test("work that another agent held when an agent came is offered to it once it is free", async () => {
+  await withRelay(async (relay) => {
+    const http = httpOf(relay);
+    const a = await new TestAgent(relay.url, "a").join();
+    const gone = await new TestAgent(relay.url, "b").join();
+    const sent = await http.send(mail("tag:test", "work", { claimable: true }));
+    assert(sent.ok);
+    await gone.bus.close();
+    assertEquals((await a.bus.claim(sent.value.message.id)).ok, true);
+    const b = await new TestAgent(relay.url, "b").join();
+    assertEquals(b.messages, []);
+    await a.bus.release(sent.value.message.id);
+    await b.untilGot("work");
+    for (const agent of [a, b]) await agent.bus.close();
+  });
+});
+
+Deno.test("an agent gets what is sent at once, from all doors, in the order of the ids and each once", async () => {
+  await withRelay(async (relay) => {
+    const http = httpOf(relay);
+    const agent = await new TestAgent(relay.url, "a").join();
+    const peer = await new TestAgent(relay.url, "peer").join();
+    const sends = Array.from(
+      { length: 600 },
+      (_, i) =>
+        i % 20 === 0
+          ? http.send(mail("a", `m${i}`))
+          : peer.bus.send({ from: "peer", to: "a", body: `m${i}` }),
+    );
+    assertEquals((await Promise.all(sends)).every(({ ok }) => ok), true);
+    await until("all of it", () => agent.messages.length >= 600);
+    const ids = agent.messages.map(({ id }) => id);
+    assertEquals(ids, Array.from({ length: 600 }, (_, i) => i + 1));
+    for (const each of [agent, peer]) await each.bus.close();
+  });
+});
+
 Deno.test("unread mail is offered again after a reconnect, read mail is not", async () => {
   await withRelay(async (relay) => {
     const http = httpOf(relay);

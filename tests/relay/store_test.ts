@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import { DatabaseSync } from "node:sqlite";
 import { AgentDirectory } from "../../lib/relay/agents.ts";
 import { RelayDatabase } from "../../lib/relay/database.ts";
 import { DeadLetters } from "../../lib/relay/dead_letters.ts";
@@ -7,6 +8,7 @@ import { MessageStore } from "../../lib/relay/messages.ts";
 import { ReceiptStore } from "../../lib/relay/receipts.ts";
 import { Retention } from "../../lib/relay/retention.ts";
 import { withTempDir } from "../support/temp.ts";
+import { SCHEMA_2 } from "./schema_2.ts";
 
 const DAY_MS = 86_400_000;
 const NOW = 1_800_000_000_000;
@@ -42,8 +44,8 @@ Deno.test("what has ended goes 7 days after its time to live; unread mail and de
   await withStore(async ({ db, messages, receipts, send }) => {
     const [read, unread, dead] = [send(), send(30 * DAY_MS), send()];
     messages.read(read!, "worker", NOW);
-    receipts.report({ messageId: read!, agentId: "worker", stage: "seen", at: NOW });
-    receipts.report({ messageId: dead!, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" });
+    receipts.report([{ messageId: read!, agentId: "worker", stage: "seen", at: NOW }]);
+    receipts.report([{ messageId: dead!, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" }]);
     const retention = new Retention(db, messages);
     assertEquals(await step(db, retention, NOW + 7.9 * DAY_MS), 0);
     assertEquals(await step(db, retention, NOW + 8.1 * DAY_MS), 1);
@@ -75,7 +77,7 @@ Deno.test("of what has ended only the newest are kept, in steps of bounded work"
 Deno.test("a dead letter that its agent or another one has done after all is none any more", async () => {
   await withStore(async ({ messages, receipts, dead, send, db }) => {
     const id = send();
-    receipts.report({ messageId: id, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" });
+    receipts.report([{ messageId: id, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" }]);
     assertEquals(dead.list("worker", 10).map((letter) => letter.messageId), [id]);
     messages.read(id, "worker", NOW);
     assertEquals(dead.list(null, 10), []);
@@ -83,13 +85,115 @@ Deno.test("a dead letter that its agent or another one has done after all is non
     assertEquals(receipts.receipt(id)!.recipients.map((each) => [each.read, each.dead]), [[true, undefined]]);
     // A late line of an earlier life changes nothing of the present one.
     const again = send();
-    receipts.report({ messageId: again, agentId: "worker", stage: "dead", at: NOW });
+    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW }]);
     assertEquals(dead.retry({ messageId: again, agentId: "worker", generation: 0 }, NOW), true);
-    receipts.report({ messageId: again, agentId: "worker", stage: "dead", at: NOW + 1 });
+    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW + 1 }]);
     assertEquals(dead.list(null, 10), []);
-    assertEquals(messages.unread("worker", 0, 10, NOW).map((message) => message.generation), [1]);
-    receipts.report({ messageId: again, agentId: "worker", stage: "dead", at: NOW + 2, generation: 1 });
+    assertEquals(messages.unread("worker", 0, 10, NOW).messages.map((message) => message.generation), [1]);
+    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW + 2, generation: 1 }]);
     assertEquals(dead.list(null, 10).map((letter) => letter.generation), [1]);
     await db.write(() => {});
+  });
+});
+
+Deno.test("a receipt's version rises with every line, reader and reply, and what is told again is no line", async () => {
+  await withStore(async ({ db, messages, receipts, send }) => {
+    const id = send();
+    const version = () => receipts.receipt(id)!.version;
+    const line = { messageId: id, agentId: "worker", deliveryId: "d-1" };
+    const versions = [version()];
+    const note = () => versions.push(version());
+    receipts.report([{ ...line, stage: "received", at: NOW }, { ...line, stage: "seen", at: NOW }]);
+    note();
+    // In one report with the same line twice, and one of a message that is not here.
+    const seen = { ...line, stage: "seen" as const, at: NOW + 5 };
+    receipts.report([seen, seen, { ...line, stage: "done", at: NOW }, { ...seen, messageId: 99 }]);
+    note();
+    messages.read(id, "worker", NOW);
+    note();
+    messages.send({ from: "worker", to: "alice", body: "answer", replyTo: id }, NOW);
+    note();
+    assertEquals(versions, [1, 3, 4, 5, 6]);
+    const lines = receipts.receipt(id)!.recipients[0]!.reports;
+    assertEquals(lines.map(({ stage, at }) => [stage, at]), [["received", NOW], ["seen", NOW], [
+      "done",
+      NOW,
+    ]]);
+    // More lines than one insert takes.
+    receipts.report(
+      Array.from(
+        { length: 21 },
+        (_, i) => ({ ...line, stage: "retry" as const, at: i, deliveryId: `d${i}` }),
+      ),
+    );
+    const all = receipts.receipt(id)!.recipients[0]!.reports;
+    assertEquals(all.slice(3).map(({ at }) => at), Array.from({ length: 21 }, (_, i) => i));
+    await db.write(() => {});
+  });
+});
+
+Deno.test("a message is pushed and answered as it is read later", async () => {
+  await withStore(async ({ db, messages }) => {
+    const parent = messages.send({ from: "alice", to: "worker", body: "x", queue: true }, NOW).message;
+    const { message } = messages.send({
+      from: "worker",
+      to: "alice",
+      body: "y",
+      queue: true,
+      replyTo: parent.id,
+      subject: "s",
+      channel: "c",
+      kind: "k",
+      claimable: true,
+      replyExpected: true,
+      when: "now",
+      payload: { a: [1] },
+      meta: { b: null },
+      idempotencyKey: "key",
+      ttlMs: 5_000.5,
+    }, NOW);
+    assertEquals(message, messages.one(message.id));
+    assertEquals(parent, messages.one(parent.id));
+    await db.write(() => {});
+  });
+});
+
+Deno.test("a database of version 2 keeps its messages and receipts, in order", async () => {
+  await withTempDir((dir) => {
+    const path = join(dir, "relay.db");
+    const old = new DatabaseSync(path);
+    old.exec(SCHEMA_2);
+    old.exec(`
+      INSERT INTO fact (name, value) VALUES ('storeId', 'store-2'), ('tokenKey', '00');
+      INSERT INTO message (id, from_agent, to_target, kind, body, claimable, reply_expected, created_at, version)
+        VALUES (7, 'alice', 'worker', 'chat', 'hello', 0, 0, ${NOW}, 4), (8, 'bob', 'worker', 'chat', 'x', 0, 0, ${NOW}, 1);
+      INSERT INTO recipient (message_id, agent_id) VALUES (7, 'other'), (7, 'worker'), (8, 'worker');
+      INSERT INTO report (id, message_id, agent_id, stage, at, delivery_id, attempt, evidence) VALUES
+        (1, 7, 'worker', 'received', 5, NULL, 1, 'journaled'), (2, 8, 'worker', 'received', 6, NULL, 1, 'journaled'),
+        (3, 7, 'other', 'received', 4, NULL, 1, 'journaled'), (4, 7, 'worker', 'seen', 3, 'd', 1, 'answer');
+    `);
+    old.close();
+    const db = new RelayDatabase(path);
+    try {
+      const messages = new MessageStore(db, new AgentDirectory(db, () => true), 60_000);
+      const receipts = new ReceiptStore(db, messages);
+      assertEquals(messages.unread("worker", 0, 10, NOW).messages.map(({ id, body }) => [id, body]), [
+        [7, "hello"],
+        [8, "x"],
+      ]);
+      const told = (id: number) =>
+        receipts.receipt(id)!.recipients.map((
+          { agentId, reports },
+        ) => [agentId, ...reports.map(({ stage }) => stage)]);
+      assertEquals(told(7), [["other", "received"], ["worker", "received", "seen"]]);
+      assertEquals(told(8), [["worker", "received"]]);
+      receipts.report([{ messageId: 7, agentId: "worker", stage: "seen", at: 9, deliveryId: "d" }]);
+      receipts.report([{ messageId: 7, agentId: "worker", stage: "done", at: 9, deliveryId: "d" }]);
+      assertEquals(told(7)[1], ["worker", "received", "seen", "done"]);
+      db.run("DELETE FROM message WHERE id = 7");
+      assertEquals(db.all("SELECT * FROM report WHERE message_id = 7"), []);
+    } finally {
+      db.close();
+    }
   });
 });

@@ -15,8 +15,8 @@ export const run: Verb = async ({ providerArgs }, io) => {
   }
   const file = path === undefined ? null : await Deno.open(path, { append: true, create: true, mode: 0o600 });
   const encoder = new TextEncoder();
-  const code = await runEchoAgent(Deno.stdin.readable, Deno.stdout.writable, (deliveryId) => {
-    file?.writeSync(encoder.encode(deliveryId + "\n"));
+  const code = await runEchoAgent(Deno.stdin.readable, Deno.stdout.writable, (lines) => {
+    file?.writeSync(encoder.encode(lines));
   }, options);
   file?.close();
   return code;

@@ -1,5 +1,5 @@
 import { join } from "@std/path";
-import { lines } from "../../base/bytes.ts";
+import { lineBatches } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import type {
@@ -28,6 +28,9 @@ class EchoSession implements ProviderSession {
   readonly #encoder = new TextEncoder();
   readonly exited: Promise<ExitStatus>;
   #inFlight = 0;
+  /** Lines that go out together, and their way out. */
+  #waiting = "";
+  #writing: Promise<void> | null = null;
 
   static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<EchoSession> {
     const child = await ports.processes.spawn({
@@ -63,8 +66,8 @@ class EchoSession implements ProviderSession {
   }
 
   async #read(stdout: ReadableStream<Uint8Array>): Promise<void> {
-    for await (const line of lines(stdout, { maxLineBytes: ECHO_LINE_LIMIT })) {
-      if (line.kind === "line") this.#handle(JSON.parse(line.text) as EchoOutput);
+    for await (const batch of lineBatches(stdout, { maxLineBytes: ECHO_LINE_LIMIT })) {
+      for (const line of batch) if (line.kind === "line") this.#handle(JSON.parse(line.text) as EchoOutput);
     }
   }
 
@@ -115,7 +118,17 @@ class EchoSession implements ProviderSession {
   }
 
   #write(input: EchoInput): Promise<void> {
-    return this.#writer.write(this.#encoder.encode(JSON.stringify(input) + "\n"));
+    this.#waiting += JSON.stringify(input) + "\n";
+    return this.#writing ??= this.#flush();
+  }
+
+  /** A window of deliveries is handed over in one go, and is one write. */
+  async #flush(): Promise<void> {
+    await null;
+    const text = this.#waiting;
+    this.#waiting = "";
+    this.#writing = null;
+    await this.#writer.write(this.#encoder.encode(text));
   }
 
   async probe(deliveryIds: string[]): Promise<Map<string, ProbeResult>> {

@@ -1,4 +1,4 @@
-import { lines } from "../../base/bytes.ts";
+import { lineBatches } from "../../base/bytes.ts";
 import type { FailureClass } from "../contract.ts";
 import type { EchoOptions } from "./options.ts";
 import { ECHO_LINE_LIMIT, type EchoInput, type EchoOutput, SEEN } from "./protocol.ts";
@@ -9,18 +9,28 @@ const PLAIN: EchoOptions = { slowMs: 0, fail: null, exit: null, turns: 1, costUs
  * The built-in agent: answers every message with its text. Runs as a real child process and resolves with its exit
  * code.
  *
- * It writes each delivery id to `record` before it says `seen`, as real agents keep a transcript, so that a
- * runner that was killed can learn what was handled.
+ * It writes each delivery id, a line each, to `record` before it says `seen`, as real agents keep a transcript, so that
+ * a runner that was killed can learn what was handled. What comes in together is answered together.
  */
 export async function runEchoAgent(
   input: ReadableStream<Uint8Array>,
   output: WritableStream<Uint8Array>,
-  record: (deliveryId: string) => void,
+  record: (lines: string) => void,
   options: EchoOptions = PLAIN,
 ): Promise<number> {
   const writer = output.getWriter();
   const encoder = new TextEncoder();
-  const say = (message: EchoOutput) => writer.write(encoder.encode(JSON.stringify(message) + "\n"));
+  let recorded = "";
+  let said = "";
+  const note = (line: string) => recorded += line + "\n";
+  const say = (message: EchoOutput) => said += JSON.stringify(message) + "\n";
+  const flush = async () => {
+    if (recorded !== "") record(recorded);
+    recorded = "";
+    const text = said;
+    said = "";
+    if (text !== "") await writer.write(encoder.encode(text));
+  };
   const { slowMs, fail, exit, turns, costUsd } = options;
   const pause = pauses();
   const exited = Promise.withResolvers<number>();
@@ -28,41 +38,48 @@ export async function runEchoAgent(
   const turn = async (deliveryId: string, text: string): Promise<void> => {
     const failed = (failure: FailureClass, reason: string) =>
       say({ type: "failed", deliveryId, failure, reason });
-    void say({ type: "placed", deliveryId });
-    if (fail !== null && fail !== "seen") return await failed(fail, `echo was told to fail (${fail})`);
+    say({ type: "placed", deliveryId });
+    if (fail !== null && fail !== "seen") return void failed(fail, `echo was told to fail (${fail})`);
     // An answer that takes time is handled only when it has ended.
     const atOnce = slowMs === 0 && exit === null && fail === null;
-    record(atOnce ? deliveryId : `${SEEN}${deliveryId}`);
-    void say({ type: "seen", deliveryId });
-    for (let i = 0; i < turns; i++) void say({ type: "turn" });
+    note(atOnce ? deliveryId : `${SEEN}${deliveryId}`);
+    say({ type: "seen", deliveryId });
+    for (let i = 0; i < turns; i++) say({ type: "turn" });
+    if (!atOnce) await flush();
     if (slowMs > 0 && !(await pause.wait(slowMs))) {
-      return await failed("cancelled", "the turn was interrupted");
+      return void failed("cancelled", "the turn was interrupted");
     }
     if (exit !== null) return exited.resolve(exit);
-    if (fail === "seen") return await failed("transient", "echo was told to fail (seen)");
-    if (!atOnce) record(deliveryId);
+    if (fail === "seen") return void failed("transient", "echo was told to fail (seen)");
+    if (!atOnce) note(deliveryId);
     const cost = costUsd === null ? {} : { costUsd };
-    await say({ type: "done", deliveryId, text: `echo: ${bodyOf(text)}`, ...cost });
+    say({ type: "done", deliveryId, text: `echo: ${bodyOf(text)}`, ...cost });
   };
 
   // Slow turns run one after the other beside the reading, so that an interrupt gets through.
   let last: Promise<void> = Promise.resolve();
   const read = async () => {
-    for await (const line of lines(input, { maxLineBytes: ECHO_LINE_LIMIT })) {
-      if (line.kind !== "line") continue;
-      const request = JSON.parse(line.text) as EchoInput;
-      if (request.type === "stop") break;
-      if (request.type === "interrupt") pause.end();
-      else {
-        last = last.then(() => pause.closed ? undefined : turn(request.deliveryId, request.text));
-        if (slowMs === 0) await last;
+    reading: for await (const batch of lineBatches(input, { maxLineBytes: ECHO_LINE_LIMIT })) {
+      for (const line of batch) {
+        if (line.kind !== "line") continue;
+        const request = JSON.parse(line.text) as EchoInput;
+        if (request.type === "stop") break reading;
+        if (request.type === "interrupt") pause.end();
+        else {
+          last = last.then(() => pause.closed ? undefined : turn(request.deliveryId, request.text));
+          if (slowMs === 0) await last;
+          else last = last.then(flush);
+        }
       }
+      await flush();
     }
     pause.close();
     await last;
+    await flush();
     return 0;
   };
-  await say({ type: "ready" });
+  say({ type: "ready" });
+  await flush();
   return await Promise.race([read(), exited.promise]);
 }
 
