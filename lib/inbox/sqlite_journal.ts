@@ -51,7 +51,10 @@ export class SqliteJournal implements Journal {
     try {
       prepareSchema(this.#db);
       this.#putRow = this.#db.prepare(
-        "INSERT OR REPLACE INTO message (key, ordinal, open, state, data, updated_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        // In place: a replaced row would move to the end of the table, and every index with it.
+        `INSERT INTO message (key, ordinal, open, state, data, updated_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (key) DO UPDATE SET ordinal = excluded.ordinal, open = excluded.open, state = excluded.state,
+           data = excluded.data, updated_at = excluded.updated_at, checksum = excluded.checksum`,
       );
       this.#putCommand = this.#db.prepare(
         "INSERT OR REPLACE INTO command (id, data, updated_at, checksum) VALUES (?, ?, ?, ?)",

@@ -9,6 +9,8 @@ const RETRY_BASE_MS = 5_000;
 const RETRY_CAP_MS = 30_000;
 /** Messages that ended between two looks for rows that need not be remembered any more. */
 const PRUNE_EVERY = 1_000;
+/** Longest wait of what may wait for the next commit. */
+const LAZY_MS = 100;
 
 /**
  * Writes what a batch of steps wants to remember in one commit, before anything else of the batch happens.
@@ -29,6 +31,7 @@ export class JournalWriter {
   #tries = 0;
   #ended = 0;
   #cancelRetry: (() => void) | null = null;
+  #cancelLazy: (() => void) | null = null;
 
   constructor(ports: RunnerPorts, post: (event: Event) => void) {
     this.#ports = ports;
@@ -37,15 +40,38 @@ export class JournalWriter {
 
   /** Commits the batch's writes and returns the effects that may be performed now. */
   commit(effects: Effect[]): Effect[] {
+    let lazy = true;
     for (const effect of effects) {
-      if (effect.type === "persist") this.#rows.set(effect.row.key, effect.row);
-      else if (effect.type === "persist.command") this.#commands.push(effect.row);
+      if (effect.type === "persist") {
+        this.#rows.set(effect.row.key, effect.row);
+        lazy &&= effect.lazy === true;
+        continue;
+      }
+      if (effect.type === "persist.command") this.#commands.push(effect.row);
       else if (effect.type === "persist.resume") this.#resume = effect.resume;
       // The number is written with the rest, and a disk that refuses it keeps no provider from starting.
       else if (effect.type === "spawn") this.#incarnation = effect.incarnation;
+      else continue;
+      lazy = false;
     }
-    if (this.#cancelRetry === null && this.#write()) return effects;
+    if (this.#cancelRetry === null) {
+      if (lazy) return this.#later(), effects;
+      if (this.#write()) return effects;
+    }
     return effects.filter((effect) => !this.#refuses(effect));
+  }
+
+  /** Finds a message as the journal will have it. */
+  find(key: string): JournalRow | null {
+    return this.#rows.get(key) ?? this.#ports.journal.find(key);
+  }
+
+  #later(): void {
+    if (this.#rows.size === 0 || this.#cancelLazy !== null) return;
+    this.#cancelLazy = this.#ports.clock.setTimer(LAZY_MS, () => {
+      this.#cancelLazy = null;
+      if (this.#cancelRetry === null) this.#write();
+    });
   }
 
   /** True for an effect that must not happen unwritten; tells the core that it did not. */
@@ -82,6 +108,8 @@ export class JournalWriter {
   }
 
   #write(): boolean {
+    this.#cancelLazy?.();
+    this.#cancelLazy = null;
     const nothing = this.#rows.size === 0 && this.#commands.length === 0 && this.#resume === undefined;
     if (nothing && this.#incarnation === undefined) return true;
     try {

@@ -1,5 +1,6 @@
 import { withDeadline } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import type { JournalRow } from "../inbox/contract.ts";
 import { keyOf } from "../inbox/core/row.ts";
 import type { CallFailure } from "../sdk/contract.ts";
 import type { CoreConfig, Effect, Event, ExitOutcome } from "./core/types.ts";
@@ -29,15 +30,24 @@ export class RelayActions {
   readonly #post: (event: Event) => void;
   /** True when the queue takes no more, as of the events posted so far. */
   readonly #full: () => boolean;
+  /** Finds a message that was journaled, ended or not. */
+  readonly #find: (key: string) => JournalRow | null;
   #acking: Promise<unknown> = Promise.resolve();
   /** The pages under way: what was offered so far, and whether they began with the first message. */
   #pass: { sinceId: number; fromStart: boolean } | null = null;
 
-  constructor(config: CoreConfig, ports: RunnerPorts, post: (event: Event) => void, full: () => boolean) {
+  constructor(
+    config: CoreConfig,
+    ports: RunnerPorts,
+    post: (event: Event) => void,
+    full: () => boolean,
+    find: (key: string) => JournalRow | null,
+  ) {
     this.#config = config;
     this.#ports = ports;
     this.#post = post;
     this.#full = full;
+    this.#find = find;
   }
 
   /** Resolves when the markRead calls under way have been answered. */
@@ -102,7 +112,7 @@ export class RelayActions {
       case "fetch":
         return await this.#fetch(effect.key, effect.messageId);
       case "reoffered": {
-        const row = this.#ports.journal.find(effect.key);
+        const row = this.#find(effect.key);
         if (row?.acked) await bus.markRead([effect.messageId]);
         return;
       }

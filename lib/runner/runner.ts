@@ -63,7 +63,13 @@ export class Runner {
     );
     this.#writer = new JournalWriter(ports, post);
     this.#provider = new ProviderHost(ports, post);
-    this.#relay = new RelayActions(config, ports, post, () => this.#state.rows.size >= config.maxQueue);
+    this.#relay = new RelayActions(
+      config,
+      ports,
+      post,
+      () => this.#state.rows.size >= config.maxQueue,
+      (key) => this.#writer.find(key),
+    );
   }
 
   /** Resolves when the run is over: provider gone, relay told, bus closed. Never rejects. */

@@ -26,11 +26,13 @@ export function move(
   change: Partial<
     Pick<JournalRow, "attempt" | "generation" | "redelivery" | "failures" | "acked" | "reply">
   > = {},
+  lazy = false,
 ): JournalRow {
   const updated: JournalRow = { ...row, ...change, state: next, updatedAt: now.wall };
   moved(state, now, row, next);
   if (inFlight(row.state) && !inFlight(next)) {
     state.flight.delete(row.key);
+    state.claimed.delete(row.key);
     state.tasks.delete(row.key);
     state.byDelivery.delete(row.state.deliveryId);
     state.suspects.delete(row.key);
@@ -39,6 +41,7 @@ export function move(
   }
   if (inFlight(next)) {
     state.flight.add(row.key);
+    if (updated.message?.claimable) state.claimed.add(row.key);
     if (isTask(updated)) state.tasks.add(row.key);
     state.byDelivery.set(next.deliveryId, row.key);
     state.progress.set(row.key, now.mono);
@@ -49,7 +52,7 @@ export function move(
   else state.held.delete(row.key);
   if (mayAck(updated) && !updated.acked && !state.acks.has(row.key)) state.acks.set(row.key, now.mono);
   if (updated.reply !== null && !state.replies.has(row.key)) state.replies.set(row.key, now.mono);
-  effects.push({ type: "persist", row: updated });
+  effects.push({ type: "persist", row: updated, ...(lazy ? { lazy } : {}) });
   if (finished(updated)) {
     settle(state, updated);
   } else {
@@ -444,7 +447,8 @@ export function acked(state: State, effects: Effect[], now: Now, keys: string[])
     state.tries.delete(`ack ${key}`);
     const row = state.rows.get(key);
     if (!row || row.acked) continue;
-    const updated = move(state, effects, now, row, row.state, { acked: true });
+    // Lost with a crash, it costs one more markRead, which the relay answers as it did.
+    const updated = move(state, effects, now, row, row.state, { acked: true }, true);
     state.leases.delete(key);
     report(state, effects, now, updated, "acked", "markRead answered");
   }

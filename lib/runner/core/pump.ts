@@ -239,11 +239,9 @@ function sendDue(state: State, effects: Effect[], now: Now): void {
     resync(state, effects, state.leftFrom - 1);
   }
   // Work of an earlier run that may still be under way needs its lease back.
-  for (const key of state.flight) {
+  for (const key of state.claimed) {
     const row = state.rows.get(key);
-    if (
-      !row?.message?.claimable || isForeign(state, row) || state.leases.has(key) || state.claiming.has(key)
-    ) continue;
+    if (!row || isForeign(state, row) || state.leases.has(key) || state.claiming.has(key)) continue;
     if (now.mono < state.claimNotBefore) continue;
     state.claiming.add(key);
     effects.push({ type: "claim", key, messageId: row.messageId });

@@ -46,6 +46,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     dead: new Map(snapshot.dead.map((row) => [row.key, { ...row, message: null }])),
     untold: new Set(),
     flight: new Set(),
+    claimed: new Set(),
     tasks: new Set(),
     byDelivery: new Map(),
     leases: new Map(),
@@ -79,6 +80,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     if (kept.reply !== null) state.replies.set(kept.key, -Infinity);
     if (inFlight(kept.state)) {
       state.flight.add(kept.key);
+      if (kept.message?.claimable) state.claimed.add(kept.key);
       if (isTask(kept)) state.tasks.add(kept.key);
       state.byDelivery.set(kept.state.deliveryId, kept.key);
     }

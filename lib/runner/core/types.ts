@@ -96,7 +96,8 @@ export type Event =
 
 /** Everything a runner can do to the world. Performed by the shell after the step's writes are on disk. */
 export type Effect =
-  | { type: "persist"; row: JournalRow }
+  /** `lazy`: nothing rests on it, so it may wait for the next commit; after a crash the event comes again. */
+  | { type: "persist"; row: JournalRow; lazy?: true }
   | { type: "persist.command"; row: CommandRow }
   | { type: "persist.resume"; resume: string | null }
   | { type: "claim"; key: string; messageId: number }
@@ -250,6 +251,8 @@ export interface State {
   /** Dead letters of which the relay may not know yet. */
   untold: Set<string>;
   flight: Set<string>;
+  /** Those of the flight that need a lease. */
+  claimed: Set<string>;
   /** Those of the flight that are tasks. */
   tasks: Set<string>;
   byDelivery: Map<string, string>;
