@@ -74,8 +74,12 @@ Deno.test("step() stops the work when the lease is lost in the middle of it", ()
   world.after(20_000);
   const effects = world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
   assertEquals(world.of("interrupt", effects).length, 1);
+  // Its turn may still run: the next delivery waits for its end.
+  world.post({ type: "offered", message: message(2) });
+  assertEquals(world.of("deliver").map((effect) => effect.message.id), [1]);
   world.provider({ type: "done", deliveryIds: [deliveryId], text: "late", evidence: "d" });
   assertEquals(world.of("ack"), []);
+  assertEquals(world.of("deliver").map((effect) => effect.message.id), [1, 2]);
 });
 
 Deno.test("step() uses a claim only with a fifth and five seconds of its lease left", () => {

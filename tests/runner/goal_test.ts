@@ -363,6 +363,8 @@ Deno.test("a job that lost its claim in the middle of the work does another mess
   w.post({ type: "claim.lost", key });
   assertEquals(w.state.phase.phase, "running");
   w.post({ type: "offered", message: message(2) });
+  // The turn that was interrupted has ended.
+  w.provider({ type: "activity", activity: "idle" });
   assertEquals(w.of("deliver").map((each) => each.message.id), [1, 2]);
 });
 

@@ -1,5 +1,5 @@
 import type { Log } from "../../lib/base/log.ts";
-import type { ExitStatus, Processes } from "../../lib/process/contract.ts";
+import type { Processes } from "../../lib/process/contract.ts";
 import type {
   MonitorPort,
   ProviderAdapter,
@@ -19,7 +19,13 @@ import { AGENT } from "./relay_model.ts";
 import type { World } from "./world.ts";
 
 const MODELS = { claude: ClaudeModel, codex: CodexModel, echo: EchoModel };
-const NEVER: Promise<never> = new Promise(() => {});
+/**
+ * What a dead process waits for. A fresh promise each time: one that all shared would keep every waiter, and with it
+ * every world there ever was.
+ */
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
 
 const RARE_PORTS = new Set([
   "bus.claim",
@@ -104,9 +110,9 @@ export class Host {
 
   /** A port call that answers later; a dead runner never hears of it. */
   callLater<T>(port: string, act: () => Promise<T>): Promise<T> {
-    if (this.gone) return NEVER;
+    if (this.gone) return never();
     const fate = this.#fate(port);
-    if (fate === "before") return NEVER;
+    if (fate === "before") return never();
     const result = act();
     if (fate === "after") this.crash(`after ${port}`);
     return result;
@@ -206,10 +212,9 @@ export class Host {
   }
 
   #gate(process: ProcessModel): ProviderSession {
-    const never = NEVER as Promise<ExitStatus>;
     return {
       pid: process.pid,
-      exited: process.exited.then((status) => this.gone ? never : status),
+      exited: process.exited.then((status) => this.gone ? never() : status),
       deliver: (delivery, signal) =>
         this.callLater("session.deliver", () => process.deliver(delivery, signal)),
       probe: (ids, signal) => this.callLater("session.probe", () => process.probe(ids, signal)),

@@ -22,6 +22,7 @@ export function nextDue(state: State, stepped: number): number {
   if (state.phase.phase === "running") consider(state.retries.next());
   if (state.fault !== null && state.flight.size === 0) consider(state.fault.retryAt);
   if (provider.state === "ready") {
+    for (const at of state.interrupted.values()) consider(at);
     for (const at of state.suspects.values()) consider(at);
     if (provider.activity === "idle") {
       for (const [key, at] of state.progress) {

@@ -13,6 +13,8 @@ const RETRY_BASE_MS = 1_000;
 const RETRY_CAP_MS = 60_000;
 /** Times the provider's record is asked before an unreadable one counts as empty. */
 const UNREADABLE_TRIES = 3;
+/** How long a turn that was interrupted may take to end. */
+const INTERRUPT_MS = 10_000;
 /** Lost claims whose attempt is remembered. */
 const SKIPPED_LIMIT = 1_000;
 
@@ -195,7 +197,10 @@ export function claimLost(state: State, effects: Effect[], now: Now, key: string
   state.leases.delete(key);
   const row = state.rows.get(key);
   if (!row || row.state.state === "done") return;
-  if (inFlight(row.state) && state.provider.state === "ready") effects.push({ type: "interrupt" });
+  if (inFlight(row.state) && state.provider.state === "ready") {
+    effects.push({ type: "interrupt" });
+    state.interrupted.set(row.state.deliveryId, now.mono + INTERRUPT_MS);
+  }
   const reason = holder === undefined ? "the claim was lost" : `claimed by ${holder}`;
   const handed = inFlight(row.state) ? 1 : 0;
   const skipped = move(state, effects, now, row, { state: "skipped", reason }, {

@@ -177,6 +177,7 @@ export function providerEvent(
     case "conversation":
       return setResume(state, effects, event.resume);
     case "activity":
+      if (event.activity === "idle") state.interrupted.clear();
       if (state.provider.state !== "ready" || state.provider.activity === event.activity) return;
       state.provider = { ...state.provider, activity: event.activity, since: now.mono };
       return;
@@ -187,6 +188,7 @@ export function providerEvent(
     case "done":
       used(state, 0, event.costUsd);
       turnEnded(state, effects, event, { outcome: "done", text: event.text });
+      for (const id of event.deliveryIds) state.interrupted.delete(id);
       for (const id of event.deliveryIds) done(state, effects, now, id, event.text, event.evidence);
       return;
     case "failed":
@@ -194,6 +196,7 @@ export function providerEvent(
       if (event.failure === "limit") state.run.limit = event.reason;
       turnEnded(state, effects, event, { outcome: "failed", failure: event.failure, reason: event.reason });
       for (const id of event.deliveryIds) {
+        state.interrupted.delete(id);
         failedTurn(state, effects, now, id, event.failure, event.reason);
       }
       return;
@@ -239,6 +242,7 @@ function ready(
     ...(channel === undefined ? {} : { channel }),
   };
   state.healthySince = now.mono;
+  state.interrupted.clear();
   if (resume !== null) setResume(state, effects, resume);
   // A new process: what was wrong with the old one (login, quota) has to show itself again.
   state.fault = null;

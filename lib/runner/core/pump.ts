@@ -126,13 +126,21 @@ function probeSuspects(state: State, effects: Effect[], now: Now): void {
   }
 }
 
+/** Places of the window that are taken. */
+function occupied(state: State): number {
+  return state.flight.size + state.interrupted.size;
+}
+
 function deliverNext(state: State, effects: Effect[], now: Now): void {
   const provider = state.provider;
   if (provider.state !== "ready" || !state.storage.ok) return;
+  for (const [deliveryId, until] of state.interrupted) {
+    if (now.mono >= until) state.interrupted.delete(deliveryId);
+  }
   // With a fault, one message at a time tries whether it is mended.
   const trial = state.fault !== null;
   if (trial) {
-    if (state.flight.size > 0) return;
+    if (occupied(state) > 0) return;
     // A trial that ended in another way than by this fault says nothing about it: the next one comes later.
     if (state.fault!.retryAt === Infinity) state.fault!.retryAt = now.mono + 60_000;
     if (now.mono < state.fault!.retryAt) return;
@@ -144,16 +152,16 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
     const row = state.rows.get(key);
     if (row?.state.state !== "claimed" || !mayDeliver(state, row)) continue;
     holdsClaim = true;
-    if (state.flight.size >= window || !usable(lease, now)) continue;
+    if (occupied(state) >= window || !usable(lease, now)) continue;
     if (row.shed) wantBody(state, now, row);
     else deliver(state, effects, now, row, provider.incarnation);
   }
-  while (state.flight.size < window) {
+  while (occupied(state) < window) {
     const row = first(state, state.mail);
     if (row === undefined) break;
     if (row.shed) {
       // Nothing overtakes it. The texts behind it are fetched along, as many as could be delivered at once.
-      for (const { key } of state.mail.slice(0, window - state.flight.size)) {
+      for (const { key } of state.mail.slice(0, window - occupied(state))) {
         wantBody(state, now, state.rows.get(key));
       }
       break;
@@ -163,7 +171,7 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
   }
   if (state.flight.size > 0 && trial) state.fault!.retryAt = Infinity;
   // Claims only when idle with nothing undelivered, one at a time: a claim kept waiting starves other agents.
-  if (holdsClaim || state.flight.size > 0 || provider.activity !== "idle") return;
+  if (holdsClaim || occupied(state) > 0 || provider.activity !== "idle") return;
   if (state.bus !== "up" || now.mono < state.claimNotBefore) return;
   if (first(state, state.mail) !== undefined) return;
   let claimable = first(state, state.work);

@@ -47,6 +47,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     untold: new Set(),
     flight: new Set(),
     claimed: new Set(),
+    interrupted: new Map(),
     tasks: new Set(),
     byDelivery: new Map(),
     leases: new Map(),

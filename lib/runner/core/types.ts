@@ -255,6 +255,11 @@ export interface State {
   claimed: Set<string>;
   /** Those of the flight that are tasks. */
   tasks: Set<string>;
+  /**
+   * Delivery ids whose work was taken away while its turn ran, with the monotonic time until which that turn counts
+   * against the window: an interrupt takes time, and the next delivery must not run beside it.
+   */
+  interrupted: Map<string, number>;
   byDelivery: Map<string, string>;
   leases: Map<string, Lease>;
   /** Keys with a claim request under way. */

@@ -115,7 +115,7 @@ export const CLAIM_MUTANTS: readonly Mutant[] = [
     defect: "everything that waits is handed over at once",
     breaks: "I17",
     file: PUMP,
-    edits: [{ find: `while (state.flight.size < window) {`, replace: `while (state.flight.size < 1_000) {` }],
+    edits: [{ find: `while (occupied(state) < window) {`, replace: `while (occupied(state) < 1_000) {` }],
   },
   {
     name: "hand-over without a deadline",
