@@ -1,9 +1,9 @@
-import { readAllCapped } from "../../base/bytes.ts";
 import { readControlFile } from "../../control/control_file.ts";
 import { postHook } from "../../control/post_hook.ts";
 import type { Verb } from "../contract.ts";
 
 const BODY_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 /** The agent may wait for its hook: whatever happens, it waits no longer than this. */
 const DEADLINE_MS = 1_000;
 
@@ -16,10 +16,34 @@ export const run: Verb = async ({ positionals }, io) => {
     const control = await readControlFile(io.env.AGENT_RELAY_CONTROL_FILE);
     if (!control.ok) return 0;
     const signal = AbortSignal.timeout(DEADLINE_MS);
-    const body = await readAllCapped(Deno.stdin.readable, { maxBytes: BODY_BYTES, signal });
-    if (!body.ok) return 0;
+    const body = await readInput(signal);
+    if (body === null) return 0;
     const { url, hookToken } = control.access;
-    await postHook({ url, token: hookToken, event: positionals[0] ?? "", body: body.bytes }, signal);
+    await postHook({ url, token: hookToken, event: positionals[0] ?? "", body }, signal);
   } catch { /* nothing that the agent should hear of */ }
   return 0;
 };
+
+/**
+ * Standard input to its end; null when it is longer than a hook may be. Rejects when the signal aborts; the read that
+ * is under way then ends with the process. Not as a stream: loading streams is 3 of 23 ms (Deno 2.9.6).
+ */
+async function readInput(signal: AbortSignal): Promise<Uint8Array | null> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  aborted.catch(() => {});
+  let bytes = new Uint8Array(CHUNK_BYTES);
+  let size = 0;
+  for (;;) {
+    if (size === bytes.length) {
+      if (size > BODY_BYTES) return null;
+      const larger = new Uint8Array(2 * size);
+      larger.set(bytes);
+      bytes = larger;
+    }
+    const read = await Promise.race([Deno.stdin.read(bytes.subarray(size)), aborted]);
+    if (read === null) return size > BODY_BYTES ? null : bytes.subarray(0, size);
+    size += read;
+  }
+}
