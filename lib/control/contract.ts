@@ -1,3 +1,5 @@
+import { join } from "@std/path";
+
 /** What the agent's side tells the runner through the control server. */
 export interface ControlEvents {
   /** `POST /status`: a hint only, the process is the truth. */
@@ -17,3 +19,8 @@ export interface ControlEvents {
 
 /** What a control token may be used for. */
 export type ControlScope = "hook" | "monitor" | "admin";
+
+/** The file in an agent's private directory that tells its side where the control server is. */
+export function controlFileOf(dir: string): string {
+  return join(dir, "control.json");
+}

@@ -10,7 +10,7 @@ import { decodeJson, isRecord } from "../protocol/codec.ts";
 import { httpStatusOf } from "../protocol/http_status.ts";
 import { INCARNATION_HEADER } from "../protocol/control.ts";
 import type { MonitorPort } from "../providers/contract.ts";
-import type { ControlEvents, ControlScope } from "./contract.ts";
+import { type ControlEvents, controlFileOf, type ControlScope } from "./contract.ts";
 import { MonitorDoor } from "./monitor.ts";
 
 const STATUS_BODY = 8 * 1024;
@@ -156,7 +156,7 @@ export function serveControl(options: ControlOptions): ControlServer {
   })();
 
   const url = `http://127.0.0.1:${port}`;
-  const controlFile = join(dir, "control.json");
+  const controlFile = controlFileOf(dir);
   const adminFile = join(dir, "admin.json");
   writeFileAtomic(
     controlFile,

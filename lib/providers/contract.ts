@@ -6,8 +6,8 @@ import type { DeliveryTiming } from "../protocol/message.ts";
 /** What the person allows the agent to do; mapped to each provider's real settings. */
 export type ApprovalMode = "read-only" | "guarded" | "open";
 
-/** Everything an adapter needs to start one incarnation of its provider. */
-export interface ProviderLaunch {
+/** What is the same for every incarnation of a run, and known before anything else of the run is there. */
+export interface ProviderSetup {
   /** Absolute path of the provider's command, resolved once at start. */
   command: string;
   /** `defaultArgs` of the provider's file plus what stands after `--`. */
@@ -24,21 +24,25 @@ export interface ProviderLaunch {
   version: string;
   /** Private 0700 directory of this agent for generated files. */
   stateDir: string;
-  /** Conversation to continue (Claude session id, Codex thread id), null for a new one. */
-  resume: string | null;
-  /** Rises with every start; events of an old incarnation are ignored by the core. */
-  incarnation: number;
   /** The run has one piece of work. */
   once: boolean;
   /** Limits of the run, for providers that can keep them more exactly than we; null without. */
   maxTurns: number | null;
   maxCostUsd: number | null;
-  /** The agent's door to this runner. The token belongs in generated 0600 files, never in argv or environment. */
-  control: { url: string; hookToken: string };
   /** Command line that starts this very program with a hidden verb, for hooks and monitors. */
   self(verb: string): { command: string; args: string[] };
   /** How messages reach an agent in a terminal; `auto` takes the best that its version has. */
   delivery: DeliveryChannel;
+}
+
+/** Everything an adapter needs to start one incarnation of its provider. */
+export interface ProviderLaunch extends ProviderSetup {
+  /** Conversation to continue (Claude session id, Codex thread id), null for a new one. */
+  resume: string | null;
+  /** Rises with every start; events of an old incarnation are ignored by the core. */
+  incarnation: number;
+  /** The agent's door to this runner. The token belongs in generated 0600 files, never in argv or environment. */
+  control: { url: string; hookToken: string };
 }
 
 /** Ways of delivery a person can choose. */
@@ -179,10 +183,14 @@ export interface ProviderAdapter {
   /** The argument list of the main process, pure, for golden tests. */
   buildSpawnArgs(launch: ProviderLaunch): string[];
   /**
-   * Checks what a person gave before anything is started, and begins with what a start needs to know (the version)
-   * beside other work. Throws RunnerError for what cannot work.
+   * Checks what a person gave before anything is started, and begins with what the first start needs anyway (its version,
+   * a server without a conversation) beside the rest of the run; resolves once that is under way. Throws RunnerError for
+   * what cannot work; a process that cannot be started is left for `spawn` to tell.
    */
-  prepare?(launch: ProviderLaunch, clock: Clock): void;
+  prepare?(
+    setup: ProviderSetup,
+    ports: Pick<ProviderPorts, "processes" | "clock" | "log">,
+  ): void | Promise<void>;
   /**
    * Starts the provider and resolves once its process runs; `ready` follows as an event. Rejects with
    * RunnerError `E_PROVIDER_CMD` (not retried) or another error (retried with back-off). Leaves no process

@@ -7,7 +7,7 @@ import { withoutSettings } from "../../lib/providers/claude/arguments.ts";
 import { TranscriptFollower } from "../../lib/providers/claude/follower.ts";
 import { hookSettings, readHook } from "../../lib/providers/claude/hooks.ts";
 import { mergedSettings, writeSettings } from "../../lib/providers/claude/settings_file.ts";
-import type { ProviderEvent, ProviderLaunch } from "../../lib/providers/contract.ts";
+import type { ProviderEvent, ProviderLaunch, ProviderPorts } from "../../lib/providers/contract.ts";
 import { withTempDir } from "../support/temp.ts";
 
 const CONTROL = { url: "http://127.0.0.1:1", hookToken: "h00k" };
@@ -53,7 +53,10 @@ Deno.test("settings that cannot be read end the start with their place, before a
   await withTempDir((cwd) => {
     for (const given of ["missing.json", "{broken", '["a list"]', "{}x"]) {
       const launch = { args: ["--settings", given], cwd, headless: true } as unknown as ProviderLaunch;
-      const error = assertThrows(() => claudeAdapter.prepare!(launch, systemClock), RunnerError);
+      const error = assertThrows(
+        () => claudeAdapter.prepare!(launch, { clock: systemClock } as ProviderPorts),
+        RunnerError,
+      );
       assertEquals(error.code, "E_CONFIG");
       assertMatch(error.message, /--settings/);
     }

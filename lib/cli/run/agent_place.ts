@@ -1,17 +1,14 @@
-import { join } from "@std/path";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { ensurePrivateDir } from "../../base/private_file.ts";
 import type { RunSettings } from "../../config/contract.ts";
 import { newRunnerId, slotId, stableAgentId } from "../../config/identity.ts";
-import type { Journal } from "../../inbox/contract.ts";
-import { openJournal } from "../../inbox/journal.ts";
 import { endLeftovers, forgetRun, noteRun } from "../../process/leftovers.ts";
 import { lockInstance } from "../../process/lock.ts";
 import { createProcesses, type GuardedProcesses } from "../../process/mod.ts";
 import type { Undo } from "./undo.ts";
 
-/** What an agent has on this machine while it runs: its id, its directory, its processes and its memory. */
+/** What an agent has on this machine while it runs: its id, its directory and its processes. */
 export interface AgentPlace {
   readonly agentId: string;
   readonly runnerId: string;
@@ -21,12 +18,11 @@ export interface AgentPlace {
   /** Private 0700 directory, locked. */
   readonly dir: string;
   readonly processes: GuardedProcesses;
-  readonly journal: Journal;
 }
 
 /**
- * Takes the agent's place: the lock, what an earlier run left behind, the guard, the journal. Throws `E_LOCKED`,
- * `E_STATE`, `E_STATE_WRITE`; what was begun by then is in `undo`.
+ * Takes the agent's place: the lock, what an earlier run left behind, the guard. Throws `E_LOCKED`,
+ * `E_STATE_WRITE`; what was begun by then is in `undo`.
  */
 export async function takePlace(
   settings: RunSettings,
@@ -55,7 +51,5 @@ export async function takePlace(
     await processes.dispose({ graceMs: 0 });
     forgetRun(dir);
   });
-  const journal = openJournal({ path: join(dir, "journal.db"), wall: clock.wall, log: log.child("inbox") });
-  undo.add(() => journal.close());
-  return { agentId, runnerId: newRunnerId(identity), machine, runId, dir, processes, journal };
+  return { agentId, runnerId: newRunnerId(identity), machine, runId, dir, processes };
 }

@@ -4,12 +4,12 @@ import { VERSION } from "../../base/version.ts";
 import { childEnv } from "../../config/child_env.ts";
 import { resolveCommand } from "../../config/command_path.ts";
 import type { RunSettings } from "../../config/contract.ts";
-import type { ControlServer } from "../../control/server.ts";
+import { controlFileOf } from "../../control/contract.ts";
 import { RUN_MARKER } from "../../process/mod.ts";
-import type { ProviderLaunch } from "../../providers/contract.ts";
+import type { ProviderSetup } from "../../providers/contract.ts";
 import { selfCommand } from "../self_command.ts";
 import type { AgentPlace } from "./agent_place.ts";
-import type { RelayPlace } from "./relay_place.ts";
+import type { RelayAddress } from "./relay_address.ts";
 
 /**
  * Returns the absolute path of the provider's command. Called first of all, so that a missing agent is said before
@@ -24,19 +24,18 @@ export function providerCommand(settings: RunSettings, path: string | undefined)
   });
 }
 
-/** Returns how to start each incarnation of the agent. Throws `E_CONFIG` for a plugin directory that is not there. */
-export function launcher(
+/** Returns what every incarnation of the agent is started with. Throws `E_CONFIG` for a plugin directory that is not there. */
+export function providerSetup(
   settings: RunSettings,
   options: {
     command: string;
     /** The runner's own environment, from which the agent's is made. */
     env: Readonly<Record<string, string>>;
     place: AgentPlace;
-    relay: RelayPlace | null;
-    control: ControlServer;
+    relay: RelayAddress | null;
   },
-): (incarnation: number, resume: string | null) => ProviderLaunch {
-  const { command, place, relay, control } = options;
+): ProviderSetup {
+  const { command, place, relay } = options;
   const { provider, providerSettings } = settings;
   const env = childEnv({
     parent: options.env,
@@ -50,7 +49,7 @@ export function launcher(
       ...(relay === null ? {} : { AGENT_RELAY_URL: relay.url }),
       AGENT_RELAY_APPROVAL: settings.approval.value,
       AGENT_RELAY_PROVIDER: provider,
-      AGENT_RELAY_CONTROL_FILE: control.controlFile,
+      AGENT_RELAY_CONTROL_FILE: controlFileOf(place.dir),
       [RUN_MARKER]: place.runId,
     },
   });
@@ -59,7 +58,7 @@ export function launcher(
     ...providerSettings.defaultArgs.value,
     ...settings.providerArgs,
   ];
-  return (incarnation, resume) => ({
+  return {
     command,
     args,
     cwd: settings.cwd.value,
@@ -70,15 +69,12 @@ export function launcher(
     label: settings.label.value,
     version: VERSION,
     stateDir: place.dir,
-    resume,
-    incarnation,
     once: settings.goal.once !== null,
     maxTurns: settings.goal.maxTurns,
     maxCostUsd: settings.goal.maxCostUsd,
-    control: { url: control.url, hookToken: control.tokens.hook },
     self: selfCommand,
     delivery: providerSettings.delivery.value,
-  });
+  };
 }
 
 /** Claude passes over a plugin directory that is not there without a word, so it is looked at here. */

@@ -1,10 +1,10 @@
 import type { Clock } from "../../base/clock.ts";
-import { messageOf, RunnerError } from "../../base/errors.ts";
+import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { VERSION } from "../../base/version.ts";
 import type { RunSettings } from "../../config/contract.ts";
-import { ownRelayToken, readTokenFile } from "../../config/token.ts";
 import { createRelayHost, type RelayHost } from "../../relay/host.ts";
+import type { RelayAddress } from "./relay_address.ts";
 
 /** How often a lost embedded relay is looked for. */
 const RELAY_LOOK_MS = 300;
@@ -23,21 +23,14 @@ export interface RelayPlace {
   host: RelayHost | null;
 }
 
-/** Where the relay is and with which token; with none configured, also the host that can be it. */
-export async function relayPlace(
+/** The relay at an address; with none configured, also the host that can be it. */
+export function relayPlace(
+  address: RelayAddress,
   settings: RunSettings & { port: number },
   deps: RelayDeps,
-): Promise<RelayPlace> {
-  const { paths, relay } = settings;
-  if (relay.url.value !== null) {
-    return {
-      url: relay.url.value,
-      token: relay.token.value ?? await knownToken(relay.url.value, settings),
-      host: null,
-    };
-  }
-  const url = `http://127.0.0.1:${settings.port}`;
-  const token = relay.token.value ?? await ownRelayToken(paths.relayTokenFile);
+): RelayPlace {
+  if (!address.own) return { url: address.url, token: address.token, host: null };
+  const { url, token } = address;
   const { clock } = deps;
   const log = deps.log.child("relay");
   const host = createRelayHost({
@@ -50,7 +43,7 @@ export async function relayPlace(
       return await serveRelay({
         hostname: "127.0.0.1",
         port: settings.port,
-        dbPath: paths.relayDb,
+        dbPath: settings.paths.relayDb,
         token,
         embedded: true,
         version: VERSION,
@@ -60,17 +53,6 @@ export async function relayPlace(
     },
   });
   return { url, token, host };
-}
-
-/** A relay on this machine that was named by its URL is most likely this home's own. */
-async function knownToken(url: string, settings: RunSettings): Promise<string | null> {
-  if (!/^\w+:\/\/(127\.|localhost[:/]|\[::1\])/.test(`${url}/`)) return null;
-  try {
-    return await readTokenFile(settings.paths.relayTokenFile);
-  } catch (error) {
-    if (error instanceof RunnerError && /not found/.test(error.message)) return null;
-    throw error;
-  }
 }
 
 /** Looks for the embedded relay while the bus is down, and serves it when nobody does. */

@@ -22,10 +22,10 @@ export const claudeAdapter: ProviderAdapter = {
         socketPath: `${launch.stateDir}/claude-${launch.incarnation}.sock`,
       });
   },
-  prepare(launch, clock) {
+  prepare(setup, { clock }) {
     // Settings that cannot be read are an error of the command line, not of the agent.
-    mergedSettings(launch, []);
-    void claudeVersion(launch, clock);
+    mergedSettings(setup, []);
+    void claudeVersion(setup, clock);
   },
   spawn: (launch, ports) =>
     launch.headless ? HeadlessClaude.start(launch, ports) : InteractiveClaude.start(launch, ports),

@@ -1,16 +1,24 @@
 import type { ProviderAdapter } from "../contract.ts";
 import { serverArguments, splitArguments } from "./arguments.ts";
-import { CodexSession } from "./session.ts";
+import { HeadStart } from "./head_start.ts";
 import { CodexTerminal } from "./terminal.ts";
 
 /** OpenAI Codex, for one run. One delivery at a time: the next message is the next turn. */
 export function createCodexAdapter(): ProviderAdapter {
   const terminal = new CodexTerminal();
+  const headStart = new HeadStart(terminal);
   return {
     provider: "codex",
     window: 1,
     buildSpawnArgs: (launch) => serverArguments(splitArguments(launch.args), "SHA256", 0),
-    spawn: (launch, ports) => CodexSession.start(launch, ports, terminal),
-    dispose: (options) => terminal.dispose(options),
+    prepare: (setup, ports) => headStart.begin(setup, ports),
+    async spawn(launch, ports) {
+      // The server's own start takes longer than loading what talks to it.
+      const { CodexSession } = await import("./session.ts");
+      return await CodexSession.start(launch, ports, terminal, headStart);
+    },
+    async dispose(options) {
+      await Promise.all([headStart.dispose(), terminal.dispose(options)]);
+    },
   };
 }

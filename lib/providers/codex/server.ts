@@ -3,7 +3,7 @@ import { lines } from "../../base/bytes.ts";
 import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { RunnerError, shown } from "../../base/errors.ts";
 import type { ChildHandle } from "../../process/contract.ts";
-import type { ProviderLaunch, ProviderPorts } from "../contract.ts";
+import type { ProviderPorts, ProviderSetup } from "../contract.ts";
 import { serverArguments, type ThreadArguments } from "./arguments.ts";
 
 const BANNER_MS = 20_000;
@@ -29,17 +29,17 @@ export interface AppServer {
 
 /** Starts an app-server on the loopback. Only the hash of the token is in its arguments (S-15). */
 export async function startServer(
-  launch: ProviderLaunch,
-  ports: ProviderPorts,
+  setup: ProviderSetup,
+  ports: Pick<ProviderPorts, "processes" | "log" | "clock">,
   args: ThreadArguments,
   { port, token }: Address,
 ): Promise<AppServer> {
   const hash = sha256Hex(token);
   const child = await ports.processes.spawn({
-    command: launch.command,
+    command: setup.command,
     args: serverArguments(args, hash, port),
-    cwd: launch.cwd,
-    env: launch.env,
+    cwd: setup.cwd,
+    env: setup.env,
     stdin: "null",
     stdout: "null",
     stderr: "piped",

@@ -9,7 +9,8 @@ import { Conversations, type Following, isConversation } from "./conversations.t
 import { ThreadMemory } from "./memory.ts";
 import { probeThreads } from "./probe.ts";
 import { RpcError, type RpcLink, UNANSWERED } from "./rpc.ts";
-import { type Address, type AppServer, startServer } from "./server.ts";
+import type { HeadStart } from "./head_start.ts";
+import type { Address, AppServer } from "./server.ts";
 import { declineRequest } from "./server_requests.ts";
 import type { CodexTerminal } from "./terminal.ts";
 import type { CodexThread } from "./thread.ts";
@@ -51,10 +52,10 @@ export class CodexSession implements ProviderSession {
     launch: ProviderLaunch,
     ports: ProviderPorts,
     terminal: CodexTerminal,
+    headStart: HeadStart,
   ): Promise<CodexSession> {
     const args = splitArguments(launch.args);
-    const address = terminal.address();
-    const server = await startServer(launch, ports, args, address);
+    const { server, address } = await headStart.take(launch, ports);
     return new CodexSession(server, launch, ports, terminal, address, args);
   }
 

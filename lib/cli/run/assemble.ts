@@ -1,0 +1,259 @@
+import { join } from "@std/path";
+import { RelayBusClient, RelayHttpClient } from "agent-relay-sdk";
+import { afterReadyInput, type Clock } from "../../base/clock.ts";
+import { randomHex } from "../../base/secret.ts";
+import type { RunSettings } from "../../config/contract.ts";
+import { type ControlServer, serveControl } from "../../control/server.ts";
+import { frameMessage } from "../../inbox/framing.ts";
+import { openJournal } from "../../inbox/journal.ts";
+import { LOCAL_STORE } from "../../inbox/core/row.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { RegisterPayload } from "../../protocol/frames.ts";
+import type { ProviderAdapter, ProviderSetup } from "../../providers/contract.ts";
+import type { RelayBus } from "../../sdk/contract.ts";
+import type { CoreConfig } from "../../runner/core/types.ts";
+import { watchMemory } from "../../runner/memory_watch.ts";
+import { noBus, noHttp } from "../../runner/no_relay.ts";
+import type { RunnerPorts } from "../../runner/ports.ts";
+import { Runner } from "../../runner/runner.ts";
+import type { AgentPlace } from "./agent_place.ts";
+import type { RunFollower } from "./follower.ts";
+import type { RelayAddress } from "./relay_address.ts";
+import { type RelayPlace, relayPlace, relayWatch } from "./relay_place.ts";
+import type { Session, SessionDeps } from "./session.ts";
+import type { Undo } from "./undo.ts";
+
+const SETTLE_MS = 5_000;
+const STALL_MS = 60_000;
+const MAX_FAILURES = 5;
+const MAX_QUEUE = 1_000;
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+
+/** What is there of a run when the rest of it is put together. */
+export interface Begun {
+  settings: RunSettings & { port: number };
+  deps: SessionDeps;
+  undo: Undo;
+  adapter: ProviderAdapter;
+  place: AgentPlace;
+  /** Null for a run without a relay. */
+  relay: RelayAddress | null;
+  setup: ProviderSetup;
+}
+
+/**
+ * Puts the rest of a run together: journal, relay, control server, bus, runner; and starts it. Throws what cannot work;
+ * what was begun by then is in `undo`.
+ */
+export async function assemble(begun: Begun): Promise<Session> {
+  const { settings, deps, undo, adapter, place, setup } = begun;
+  const { clock, redactor, log, follow } = deps;
+  const { agentId, runnerId, processes } = place;
+
+  const journal = openJournal({
+    path: join(place.dir, "journal.db"),
+    wall: clock.wall,
+    log: log.child("inbox"),
+  });
+  undo.add(() => journal.close());
+
+  const relay = begun.relay === null ? null : relayPlace(begun.relay, settings, deps);
+  if (relay !== null) {
+    undo.add(() => relay.host?.stop());
+    await relay.host?.ensure();
+  }
+
+  let runner: Runner | null = null;
+  const control = serveControl({
+    dir: place.dir,
+    agentId,
+    clock,
+    log: log.child("control"),
+    view: () => runner?.view() ?? { phase: "starting" },
+    events: {
+      statusHint: (status) => log.debug("status hint", { status }),
+      hook: (name, body, incarnation) => {
+        runner?.onHook({ name, body }, incarnation);
+        return Promise.resolve({});
+      },
+      shutdown: () => runner?.post({ type: "signal", signal: "SIGTERM" }),
+    },
+  });
+  undo.add(() => control.stop());
+  for (const token of Object.values(control.tokens)) redactor.add(token);
+
+  const instanceId = crypto.randomUUID();
+  const watch = relayWatch(relay?.host ?? null, deps);
+  undo.add(() => watch.stop());
+  const bus = relay === null ? null : new RelayBusClient({
+    url: relay.url,
+    token: relay.token,
+    registration: registration(settings, place, instanceId),
+    events: {
+      state: (state) => {
+        if (state.state === "waiting") watch.lost();
+        if (state.state === "registered") redactor.add(bus!.agentToken);
+        runner?.onTransport(state);
+      },
+      message: (message) => runner?.onMessage(message),
+      command: (payload) => runner?.onCommand(payload),
+      dropped: (letter) => runner?.onDropped(letter),
+    },
+    clock,
+    random: deps.random,
+    log: log.child("bus"),
+  });
+  const started = new Runner(coreConfig(settings, deps, { place, instanceId, window: adapter.window }), {
+    clock,
+    random: deps.random,
+    afterReadyInput,
+    log,
+    bus: bus ?? noBus,
+    // What the agent's runner asks over HTTP it asks as the agent, once it has that token.
+    http: relay === null
+      ? noHttp
+      : new RelayHttpClient({ url: relay.url, token: () => bus!.agentToken ?? relay.token }),
+    journal,
+    adapter,
+    processes,
+    monitor: control.monitor,
+    launch: (incarnation, resume) => ({
+      ...setup,
+      incarnation,
+      resume,
+      control: { url: control.url, hookToken: control.tokens.hook },
+    }),
+    frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
+    watchdog: (ms) => processes.watchdog(ms),
+    ...heard(follow, deps),
+  });
+  runner = started;
+  follow.started({ agentId, runnerId, relayUrl: relay?.url ?? null, masked: secretsOf(relay, control) });
+  started.start();
+  if (settings.prompt !== null) started.onMessage(promptMessage(settings.prompt, agentId, clock));
+  bus?.connect();
+  undo.add(guardMemory(started, { bus, relay, control }, deps));
+  return {
+    agentId,
+    runnerId,
+    relayUrl: relay?.url ?? null,
+    logFile: join(settings.paths.logsDir, `${agentId}.log`),
+    view: () => started.view(),
+    signal: (name) => started.post({ type: "signal", signal: name }),
+    ended: started.ended.then(async (outcome) => {
+      journal.prune(clock.wall());
+      await undo.run();
+      return outcome;
+    }),
+  };
+}
+
+/** What the relay is told of the agent. */
+function registration(settings: RunSettings, place: AgentPlace, instanceId: string): RegisterPayload {
+  return {
+    role: "provider",
+    componentId: place.runnerId,
+    agentId: place.agentId,
+    instanceId,
+    capabilities: settings.capabilities,
+    tags: settings.tags,
+    machine: place.machine,
+    meta: {
+      provider: settings.provider,
+      runnerId: place.runnerId,
+      runnerManaged: true,
+      cwd: settings.cwd.value,
+      approvalMode: settings.approval.value,
+      label: settings.label.value,
+      lifecycleCapabilities: {
+        shutdownHard: true,
+        restartHard: true,
+        semanticStatus: true,
+        transportReconnect: true,
+      },
+    },
+  };
+}
+
+function coreConfig(
+  settings: RunSettings,
+  deps: Pick<SessionDeps, "remoteLifecycle">,
+  { place, instanceId, window }: { place: AgentPlace; instanceId: string; window: number },
+): CoreConfig {
+  return {
+    agentId: place.agentId,
+    runnerId: place.runnerId,
+    instanceId,
+    provider: settings.provider,
+    label: settings.label.value,
+    tags: settings.tags,
+    capabilities: settings.capabilities,
+    headless: settings.headless,
+    goal: settings.goal,
+    window,
+    remoteLifecycle: deps.remoteLifecycle,
+    drainTimeoutMs: settings.drainTimeoutMs.value,
+    stopGraceMs: settings.stopGraceMs,
+    settleMs: SETTLE_MS,
+    stallMs: STALL_MS,
+    maxFailures: MAX_FAILURES,
+    maxQueue: MAX_QUEUE,
+    maxBodyBytes: MAX_BODY_BYTES,
+  };
+}
+
+/** What whoever follows the run hears of it. */
+function heard(
+  follow: RunFollower,
+  deps: Pick<SessionDeps, "agentEnded">,
+): Pick<RunnerPorts, "output" | "stage" | "turn" | "ending" | "providerEnded"> {
+  return {
+    output: (text) => follow.output(text),
+    stage: (report, local) => follow.stage(report, local),
+    turn: (turn) => follow.turn(turn),
+    ending: (outcome, report) => follow.ending(outcome, report),
+    providerEnded: (status) => deps.agentEnded?.(status),
+  };
+}
+
+/** The run's own prompt as a message that never was at a relay. */
+function promptMessage(prompt: string, agentId: string, clock: Clock): Message {
+  return {
+    id: clock.wall(),
+    storeId: LOCAL_STORE,
+    from: "operator",
+    to: agentId,
+    kind: "prompt",
+    body: prompt,
+    claimable: false,
+    createdAt: clock.wall(),
+  };
+}
+
+/** Watches the memory of this process (R-12); returns how to stop that. */
+function guardMemory(
+  runner: Runner,
+  { bus, relay, control }: { bus: RelayBus | null; relay: RelayPlace | null; control: ControlServer },
+  { clock, log }: Pick<SessionDeps, "clock" | "log">,
+): () => void {
+  return watchMemory({
+    clock,
+    log,
+    rssBytes: () => Deno.memoryUsage().rss,
+    actions: {
+      soft: (rssBytes) => runner.post({ type: "memory", pressure: "soft", rssBytes }),
+      drop: () => {
+        bus?.reconnect("short of memory");
+        relay?.host?.dropClients();
+        control.monitor.drop();
+      },
+      hard: (rssBytes) => runner.post({ type: "memory", pressure: "hard", rssBytes }),
+    },
+  });
+}
+
+/** Secrets that this run has made itself; a CI service is told to mask them. */
+function secretsOf(relay: RelayPlace | null, control: ControlServer): string[] {
+  const own = relay !== null && relay.host !== null && relay.token !== null ? [relay.token] : [];
+  return [...own, ...Object.values(control.tokens)];
+}
