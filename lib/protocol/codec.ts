@@ -50,10 +50,32 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function decodeFrame(text: string): Decoded<{ type: string; id?: string; payload: Record<string, unknown> }> {
+/** Frames of one text at most. */
+const BATCH_LIMIT = 4_096;
+
+/** A decoded frame, or why it was refused with the id under which its sender waits for an answer. */
+export type DecodedFrame<T> = { ok: true; value: T } | { ok: false; reason: string; id?: string };
+
+/** The frames of a text, each decoded for itself, so that a bad one is refused alone. */
+function decodeFrames<T>(text: string, decode: (frame: unknown) => Decoded<T>): DecodedFrame<T>[] {
   const json = decodeJson(text);
-  if (!json.ok) return json;
-  const frame = json.value;
+  if (!json.ok) return [json];
+  const each = (frame: unknown): DecodedFrame<T> => {
+    const decoded = decode(frame);
+    if (decoded.ok || !isRecord(frame) || typeof frame.id !== "string" || frame.id.length > 128) {
+      return decoded;
+    }
+    return { ...decoded, id: frame.id };
+  };
+  if (!Array.isArray(json.value)) return [each(json.value)];
+  if (json.value.length === 0) return [refuse("no frame")];
+  if (json.value.length > BATCH_LIMIT) return [refuse(`more than ${BATCH_LIMIT} frames`)];
+  return json.value.map(each);
+}
+
+function decodeFrame(
+  frame: unknown,
+): Decoded<{ type: string; id?: string; payload: Record<string, unknown> }> {
   if (!isRecord(frame)) return refuse("not an object");
   if (typeof frame.type !== "string") return refuse("missing field `type`");
   if (frame.id !== undefined && (typeof frame.id !== "string" || frame.id.length > 128)) {
@@ -148,9 +170,13 @@ const ALIASES: Record<string, string> = {
   "command.result": "command.update",
 };
 
-/** Decodes a frame of a client. A payload has the members of its type; unknown types are refused by name. */
-export function decodeClientFrame(text: string): Decoded<ClientFrame> {
-  const decoded = decodeFrame(text);
+/** Decodes what a client sent. A payload has the members of its type; unknown types are refused by name. */
+export function decodeClientFrames(text: string): DecodedFrame<ClientFrame>[] {
+  return decodeFrames(text, clientFrame);
+}
+
+function clientFrame(value: unknown): Decoded<ClientFrame> {
+  const decoded = decodeFrame(value);
   if (!decoded.ok) return decoded;
   const frame = decoded.value;
   frame.type = ALIASES[frame.type] ?? frame.type;
@@ -172,9 +198,13 @@ const SERVER_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>>
   command: { commandType: "string", target: "string", params: "object?", commandId: "string" },
 };
 
-/** Decodes a frame of the server. Unknown types are refused with the reason `unknown frame type`. */
-export function decodeServerFrame(text: string): Decoded<ServerFrame> {
-  const decoded = decodeFrame(text);
+/** Decodes what the server sent. Unknown types are refused with the reason `unknown frame type`. */
+export function decodeServerFrames(text: string): DecodedFrame<ServerFrame>[] {
+  return decodeFrames(text, serverFrame);
+}
+
+function serverFrame(value: unknown): Decoded<ServerFrame> {
+  const decoded = decodeFrame(value);
   if (!decoded.ok) return decoded;
   const frame = decoded.value;
   const fields = SERVER_PAYLOADS[frame.type];

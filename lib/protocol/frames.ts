@@ -9,7 +9,8 @@ import type {
 } from "./message.ts";
 
 /**
- * Frames of the `/bus` WebSocket: one JSON object `{type, id?, payload}` per text frame.
+ * Frames of the `/bus` WebSocket: one JSON object `{type, id?, payload}` per text, or an array of them to a peer that
+ * said `batch` when it registered or was registered.
  *
  * A client frame that carries an `id` is answered with `ack` (`ok:true`, plus whatever its row below says) or
  * with `error`; a frame without an id is never answered. `register` must be the first frame of a connection.
@@ -57,6 +58,8 @@ export interface RegisterPayload {
   tags: string[];
   machine: string;
   meta: Record<string, unknown>;
+  /** The client takes several frames in one text. */
+  batch?: boolean;
 }
 
 /** Payload of `status`. */
@@ -99,6 +102,8 @@ export interface Registered {
   heartbeatIntervalMs: number;
   serverTime: number;
   storeId: string;
+  /** The relay takes several frames in one text. */
+  batch?: boolean;
   /** Bound to this agent id; the runner uses it for HTTP calls that speak as the agent. */
   agentToken?: string;
 }

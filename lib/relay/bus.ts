@@ -1,10 +1,11 @@
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { decodeClientFrame, isMessageId } from "../protocol/codec.ts";
+import { decodeClientFrames, type DecodedFrame, isMessageId } from "../protocol/codec.ts";
 import { BUS_CLOSE, type ClientFrame } from "../protocol/frames.ts";
 import { type StageReport, STAGES } from "../protocol/message.ts";
 import { type Caller, mustBe } from "./auth.ts";
-import type { Connection } from "./hub.ts";
+import { FrameBatch } from "../transport/frame_batch.ts";
+import { type Connection, sendText } from "./hub.ts";
 import type { RelayService } from "./service.ts";
 
 const SIDE_STAGES = new Set(["skipped", "retry", "held", "dead", "failed", "expired"]);
@@ -24,7 +25,8 @@ export function serveBus(
   const timer = setTimeout(() => {
     if (connection === null) socket.close(BUS_CLOSE.badFirstFrame, "no registration");
   }, REGISTER_MS);
-  const answer = (frame: object) => service.hub.send(socket, JSON.stringify(frame));
+  const out = new FrameBatch((text) => sendText(socket, text));
+  const answer = (frame: object) => out.send(JSON.stringify(frame));
   const fail = (frameId: string | undefined, error: unknown) => {
     if (!(error instanceof RunnerError)) log.error("a bus frame failed", { error: messageOf(error) });
     const code = error instanceof RunnerError ? error.code : "E_INTERNAL";
@@ -37,8 +39,10 @@ export function serveBus(
     mustBe(caller, agentId);
     const registered = await service.register(frame.payload);
     if (socket.readyState !== WebSocket.OPEN) return;
+    out.taken = frame.payload.batch === true;
     connection = service.hub.attach({
       socket,
+      out,
       agentId: registered.agentId,
       componentId: registered.componentId,
       instanceId: registered.instanceId,
@@ -114,20 +118,25 @@ export function serveBus(
   };
 
   socket.onmessage = (event) => {
-    const decoded = typeof event.data === "string"
-      ? decodeClientFrame(event.data)
-      : { ok: false as const, reason: "binary frame" };
-    if (connection === null) {
-      if (!decoded.ok || decoded.value.type !== "register" || working > 0) {
-        return socket.close(BUS_CLOSE.badFirstFrame, "the first frame must be register");
-      }
-      const frame = decoded.value;
-      working++;
-      register(frame).catch((error) => fail(frame.id, error)).finally(() => working--);
+    const frames: DecodedFrame<ClientFrame>[] = typeof event.data === "string"
+      ? decodeClientFrames(event.data)
+      : [{ ok: false, reason: "binary frame" }];
+    if (connection !== null) {
+      service.hub.heard(connection);
+      for (const frame of frames) take(frame, event.data);
       return;
     }
-    service.hub.heard(connection);
-    if (!decoded.ok) return fail(idOf(event.data), new RunnerError("E_BAD_REQUEST", decoded.reason));
+    const [first] = frames;
+    if (frames.length !== 1 || !first?.ok || first.value.type !== "register" || working > 0) {
+      return socket.close(BUS_CLOSE.badFirstFrame, "the first frame must be register");
+    }
+    const frame = first.value;
+    working++;
+    register(frame).catch((error) => fail(frame.id, error)).finally(() => working--);
+  };
+
+  const take = (decoded: DecodedFrame<ClientFrame>, data: unknown) => {
+    if (!decoded.ok) return fail(decoded.id ?? idOf(data), new RunnerError("E_BAD_REQUEST", decoded.reason));
     if (working >= BACKLOG) return socket.close(BUS_CLOSE.tooSlow, "too many frames at once");
     const frame = decoded.value;
     working++;
@@ -147,7 +156,7 @@ export function serveBus(
   socket.onerror = () => {};
 }
 
-/** The id of a frame that could not be decoded, so that its sender gets an answer. */
+/** The id of a text that could not be decoded, so that its sender gets an answer. */
 function idOf(data: unknown): string | undefined {
   if (typeof data !== "string") return undefined;
   try {

@@ -1,6 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import { BUS_CLOSE } from "../protocol/frames.ts";
 import type { BusRole, Command, Message } from "../protocol/message.ts";
+import type { FrameBatch } from "../transport/frame_batch.ts";
 import type { DeadLetterKey } from "./dead_letters.ts";
 
 /** Pushes a connection may owe an ack for, and their bytes. */
@@ -16,6 +17,8 @@ const SEND_BUFFER = 4 * 1024 * 1024;
 /** One registered socket. */
 export interface Connection {
   readonly socket: WebSocket;
+  /** What is sent to it. */
+  readonly out: FrameBatch;
   readonly agentId: string;
   readonly componentId: string;
   readonly instanceId: string;
@@ -58,7 +61,9 @@ export class Hub {
   }
 
   /** Takes a registered socket in; an older one of the same agent is closed as replaced. */
-  attach(info: Pick<Connection, "socket" | "agentId" | "componentId" | "instanceId" | "role">): Connection {
+  attach(
+    info: Pick<Connection, "socket" | "out" | "agentId" | "componentId" | "instanceId" | "role">,
+  ): Connection {
     const older = this.#byAgent.get(info.agentId);
     const connection: Connection = {
       ...info,
@@ -70,7 +75,7 @@ export class Hub {
     };
     this.#byAgent.set(info.agentId, connection);
     if (older !== undefined && older.socket !== info.socket) {
-      older.socket.close(BUS_CLOSE.replaced, "another instance registered");
+      close(older, BUS_CLOSE.replaced, "another instance registered");
     }
     return connection;
   }
@@ -165,7 +170,7 @@ export class Hub {
     const text = JSON.stringify(frame);
     connection.unackedBytes += text.length - (connection.unacked.get(id)?.text.length ?? 0);
     connection.unacked.set(id, { text, at: this.#clock.mono() });
-    this.send(connection.socket, text);
+    connection.out.send(text);
   }
 
   /** A frame came from the connection's peer. */
@@ -184,43 +189,51 @@ export class Hub {
     if (connection.behind && half) this.pump(connection.agentId);
   }
 
-  /** Sends a frame unless the peer has stopped reading; such a peer is dropped. */
-  send(socket: WebSocket, text: string): void {
-    if (socket.readyState !== WebSocket.OPEN) return;
-    if (socket.bufferedAmount > SEND_BUFFER) return socket.close(BUS_CLOSE.tooSlow, "does not read");
-    socket.send(text);
-  }
-
   /** Repeats pushes without ack and drops silent sockets. Called once a second. */
   sweep(): void {
     const now = this.#clock.mono();
     for (const connection of this.#byAgent.values()) {
       if (now - connection.heardAt > SILENT_MS) {
-        connection.socket.close(BUS_CLOSE.goingAway, "silent");
+        close(connection, BUS_CLOSE.goingAway, "silent");
         continue;
       }
       for (const push of connection.unacked.values()) {
         if (now - push.at < RESEND_MS) continue;
         push.at = now;
-        this.send(connection.socket, push.text);
+        connection.out.send(push.text);
       }
     }
   }
 
   /** Drops every client; each comes again. */
   dropAll(): void {
-    for (const { socket } of this.#byAgent.values()) {
-      socket.close(BUS_CLOSE.tooSlow, "the relay is short of memory");
+    for (const connection of this.#byAgent.values()) {
+      close(connection, BUS_CLOSE.tooSlow, "the relay is short of memory");
     }
   }
 
   /** Closes every socket. */
   closeAll(): void {
-    for (const { socket } of this.#byAgent.values()) socket.close(BUS_CLOSE.goingAway, "the relay stops");
+    for (const connection of this.#byAgent.values()) {
+      close(connection, BUS_CLOSE.goingAway, "the relay stops");
+    }
     this.#byAgent.clear();
   }
 }
 
 function hasRoom(connection: Connection): boolean {
   return connection.unacked.size < IN_FLIGHT && connection.unackedBytes < IN_FLIGHT_BYTES;
+}
+
+/** Closes a connection after what was to be sent to it. */
+function close(connection: Connection, code: number, reason: string): void {
+  connection.out.flush();
+  connection.socket.close(code, reason);
+}
+
+/** Sends a text unless the peer has stopped reading; such a peer is dropped. */
+export function sendText(socket: WebSocket, text: string): void {
+  if (socket.readyState !== WebSocket.OPEN) return;
+  if (socket.bufferedAmount > SEND_BUFFER) return socket.close(BUS_CLOSE.tooSlow, "does not read");
+  socket.send(text);
 }

@@ -102,6 +102,7 @@ export class RelayService {
       heartbeatIntervalMs: HEARTBEAT_MS,
       serverTime: this.now,
       storeId: this.storeId,
+      batch: true,
       agentToken: this.auth.agentToken(agentId, epoch),
     };
   }

@@ -1,16 +1,18 @@
 import { afterReadyInput, type Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { decodeServerFrame, isMessageId, isRecord, validateMessage } from "../protocol/codec.ts";
+import { decodeServerFrames, isMessageId, isRecord, validateMessage } from "../protocol/codec.ts";
 import type {
   CommandPayload,
   CommandUpdatePayload,
   EventPayload,
   Registered,
   RegisterPayload,
+  ServerFrame,
   StatusPayload,
 } from "../protocol/frames.ts";
 import type { ClaimGrant, SendInput, SendResult, StageReport } from "../protocol/message.ts";
+import { FrameBatch } from "../transport/frame_batch.ts";
 import type { Link, LinkEnd } from "../transport/link.ts";
 import { Redialer } from "../transport/redial.ts";
 import type {
@@ -60,6 +62,7 @@ export class RelayBusClient implements RelayBus {
   #registration: RegisterPayload;
   #state: TransportState = { state: "idle" };
   #link: Link | null = null;
+  readonly #out = new FrameBatch((text) => this.#link?.send(text));
   #pending = new Map<string, (answer: Answer) => void>();
   #nextId = 0;
   #status: StatusPayload | null = null;
@@ -156,6 +159,7 @@ export class RelayBusClient implements RelayBus {
   }
 
   async close(): Promise<void> {
+    this.#out.flush();
     this.#unlink();
     this.#setState({ state: "closed", reason: { kind: "local" } });
     await this.#redial.close();
@@ -180,7 +184,7 @@ export class RelayBusClient implements RelayBus {
   #opened(link: Link): void {
     this.#link = link;
     this.#missed = 0;
-    void this.#call("register", this.#registration).then((answer) => {
+    void this.#call("register", { ...this.#registration, batch: true }).then((answer) => {
       if (this.#link !== link) return;
       if (answer === null) return link.close(1000, "no answer to the registration");
       if (!answer.ok) {
@@ -194,6 +198,7 @@ export class RelayBusClient implements RelayBus {
   #registered(registered: Registered): void {
     this.#redial.settled();
     this.#agentToken = registered.agentToken ?? null;
+    this.#out.taken = registered.batch === true;
     // A cursor counts only in the store it came from; a relay that began anew starts from nothing.
     if (this.#cursor?.storeId !== registered.storeId) this.#cursor = null;
     const since = this.#cursor?.seq;
@@ -221,13 +226,14 @@ export class RelayBusClient implements RelayBus {
   }
 
   #received(link: Link, data: string): void {
-    if (link !== this.#link) return;
-    const decoded = decodeServerFrame(data);
-    if (!decoded.ok) {
-      if (decoded.reason !== "unknown frame type") this.#badFrame(link, decoded.reason);
-      return;
+    for (const decoded of decodeServerFrames(data)) {
+      if (link !== this.#link) return;
+      if (decoded.ok) this.#frame(link, decoded.value);
+      else if (decoded.reason !== "unknown frame type") this.#badFrame(link, decoded.reason);
     }
-    const frame = decoded.value;
+  }
+
+  #frame(link: Link, frame: ServerFrame): void {
     switch (frame.type) {
       case "ack":
         return this.#settle(frame.payload.frameId, { ok: true, payload: frame.payload });
@@ -263,7 +269,8 @@ export class RelayBusClient implements RelayBus {
   /**
    * Acknowledges a push. The client's sockets hold a small frame back until the one before it has arrived (Nagle), which
    * a peer that has nothing to say confirms 40 ms late (measured, Deno 2.9.6; there is no switch). So no frame goes out
-   * without being answered: it carries an id, and of many acks at once the first and the last do.
+   * without being answered: it carries an id, and of many acks at once the last does and, where each goes by itself,
+   * the first.
    */
   #acknowledge(frameId: string): void {
     if (this.#arrived.push(frameId) > 1) return;
@@ -271,7 +278,7 @@ export class RelayBusClient implements RelayBus {
       const arrived = this.#arrived;
       this.#arrived = [];
       arrived.forEach((each, index) => {
-        const answered = index === 0 || index === arrived.length - 1;
+        const answered = index === arrived.length - 1 || (index === 0 && !this.#out.taken);
         const id = answered ? { id: this.#newId() } : {};
         this.#send({ type: "ack", ...id, payload: { frameId: each } });
       });
@@ -313,12 +320,17 @@ export class RelayBusClient implements RelayBus {
     return `c${++this.#nextId}`;
   }
 
+  /** False when there is no link. A frame that a link could not send is settled when the link has ended. */
   #send(frame: object): boolean {
-    return this.#link?.send(JSON.stringify(frame)) ?? false;
+    if (this.#link === null) return false;
+    this.#out.send(JSON.stringify(frame));
+    return true;
   }
 
   #unlink(): void {
     this.#link = null;
+    this.#out.clear();
+    this.#out.taken = false;
     // Their pushes come again on the next link.
     this.#arrived.length = 0;
     this.#cancelHeartbeat?.();
