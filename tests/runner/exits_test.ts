@@ -130,3 +130,31 @@ Deno.test("held: nothing is claimed or burnt while the provider is at fault, and
   assertEquals(world.of("claim").map((effect) => effect.messageId), [3]);
   assertEquals(world.status()?.ready, true);
 });
+
+Deno.test("held: a message that fails by itself is not the only one that tries whether the provider is mended", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  world.provider({ type: "failed", deliveryIds: [world.delivery], failure: "provider", reason: "401" });
+  world.after(60_000);
+  world.post({ type: "tick" });
+  assertEquals(world.of("deliver").map((effect) => effect.message.id), [1, 1]);
+  world.provider({ type: "failed", deliveryIds: [world.delivery], failure: "transient", reason: "503" });
+  for (let i = 0; i < 4 && world.of("deliver").length < 3; i++) world.tick();
+  assertEquals(world.of("deliver").map((effect) => effect.message.id), [1, 1, 2]);
+});
+
+Deno.test("skipped: work that is offered again while its claim is being refused is claimed again, not forgotten", () => {
+  const world = new CoreWorld().up();
+  const offer = message(1, { claimable: true, to: "cap:review" });
+  world.post({ type: "offered", message: offer });
+  assertEquals(world.of("claim").length, 1);
+  // Its holder died and the relay offers it anew; the refusal from before that is still on its way.
+  world.post({ type: "offered", message: offer });
+  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  assertEquals(world.row(1)?.state.state, "received");
+  world.tick();
+  assertEquals(world.of("claim").length, 2);
+  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  assertEquals(world.row(1), undefined);
+});

@@ -27,6 +27,7 @@ export function offered(
     if (generation > existing.generation) {
       move(state, effects, now, existing, existing.state, { generation, failures: 0 });
     }
+    if (state.claiming.has(key)) state.reoffered.add(key);
     return;
   }
   // Missing from the relay's list because it was opened again just then: its earlier life counts.

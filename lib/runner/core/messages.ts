@@ -13,6 +13,8 @@ const RETRY_BASE_MS = 1_000;
 const RETRY_CAP_MS = 60_000;
 /** Times the provider's record is asked before an unreadable one counts as empty. */
 const UNREADABLE_TRIES = 3;
+/** Wait before work is claimed again that was refused and offered meanwhile. */
+const RECLAIM_MS = 500;
 /** How long a turn that was interrupted may take to end. */
 const INTERRUPT_MS = 10_000;
 /** Lost claims whose attempt is remembered. */
@@ -74,6 +76,7 @@ function settle(state: State, row: JournalRow): void {
   }
   state.leases.delete(row.key);
   state.claiming.delete(row.key);
+  state.reoffered.delete(row.key);
   if (row.state.state === "skipped") {
     // Not remembered as known: when the agent that won dies, the relay offers the message again, and it must
     // be taken then. Only the attempt is kept, since an identity that the provider has seen never runs again.
@@ -140,6 +143,7 @@ export function storeIs(state: State, effects: Effect[], now: Now, storeId: stri
     if (row !== undefined && !isForeign(state, row)) continue;
     state.leases.delete(key);
     state.claiming.delete(key);
+    state.reoffered.delete(key);
     if (row?.state.state === "claimed") requeue(state, effects, now, row);
   }
 }
@@ -174,6 +178,7 @@ export function claimWon(
   leaseMs: number,
 ): void {
   const asked = state.claiming.delete(key);
+  state.reoffered.delete(key);
   const had = state.leases.has(key);
   // The answer to a renewal of a lease that was given back meanwhile: the relay has freed it by now.
   if (!asked && !had) return;
@@ -195,8 +200,14 @@ export function claimWon(
 export function claimLost(state: State, effects: Effect[], now: Now, key: string, holder?: string): void {
   state.claiming.delete(key);
   state.leases.delete(key);
+  const offeredAgain = state.reoffered.delete(key);
   const row = state.rows.get(key);
   if (!row || row.state.state === "done") return;
+  if (offeredAgain && row.state.state === "received") {
+    // Whoever held it has let it go since.
+    state.claimNotBefore = Math.max(state.claimNotBefore, now.mono + RECLAIM_MS);
+    return;
+  }
   if (inFlight(row.state) && state.provider.state === "ready") {
     effects.push({ type: "interrupt" });
     state.interrupted.set(row.state.deliveryId, now.mono + INTERRUPT_MS);
@@ -213,6 +224,7 @@ export function claimLost(state: State, effects: Effect[], now: Now, key: string
 /** The outcome of a claim is unknown or the relay cannot be reached: try again later. */
 export function claimFailed(state: State, now: Now, key: string): void {
   state.claiming.delete(key);
+  state.reoffered.delete(key);
   const lease = state.leases.get(key);
   if (lease) lease.renewing = false;
   state.claimNotBefore = Math.max(state.claimNotBefore, now.mono + 500 + now.random * 1_500);

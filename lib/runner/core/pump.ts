@@ -8,7 +8,7 @@ import { forgetOwed, isForeign, move, report, requeue } from "./messages.ts";
 import { releaseHeld, spawn } from "./provider.ts";
 import { sameVerdict, statusOf, verdictOf } from "./status.ts";
 import type { Effect, Lease, Now, State } from "./types.ts";
-import { first } from "./waiting.ts";
+import { first, leastFailed } from "./waiting.ts";
 
 /**
  * Decides, after every event, what is due now. All intent is derived from the state, so a burst of events leads
@@ -153,13 +153,15 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
     if (row?.state.state !== "claimed" || !mayDeliver(state, row)) continue;
     holdsClaim = true;
     if (occupied(state) >= window || !usable(lease, now)) continue;
+    if (trial && row.failures > (leastFailed(state, state.mail)?.failures ?? Infinity)) continue;
     if (row.shed) wantBody(state, now, row);
     else deliver(state, effects, now, row, provider.incarnation);
   }
   while (occupied(state) < window) {
-    const row = first(state, state.mail);
+    const row = trial ? leastFailed(state, state.mail) : first(state, state.mail);
     if (row === undefined) break;
     if (row.shed) {
+      wantBody(state, now, row);
       // Nothing overtakes it. The texts behind it are fetched along, as many as could be delivered at once.
       for (const { key } of state.mail.slice(0, window - occupied(state))) {
         wantBody(state, now, state.rows.get(key));

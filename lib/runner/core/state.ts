@@ -52,6 +52,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     byDelivery: new Map(),
     leases: new Map(),
     claiming: new Set(),
+    reoffered: new Set(),
     claimNotBefore: -Infinity,
     acks: new Agenda(),
     replies: new Agenda(),

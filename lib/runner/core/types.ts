@@ -264,6 +264,8 @@ export interface State {
   leases: Map<string, Lease>;
   /** Keys with a claim request under way. */
   claiming: Set<string>;
+  /** Of those, the ones that were offered again since: a refusal that comes now may be older than the offer. */
+  reoffered: Set<string>;
   /** No claim is tried before this time (monotonic). */
   claimNotBefore: number;
   /** Acks and replies to (re)try: due time on the monotonic clock, Infinity while under way. */

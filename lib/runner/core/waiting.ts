@@ -46,6 +46,21 @@ export function first(state: State, line: Waiting[]): JournalRow | undefined {
   return undefined;
 }
 
+/**
+ * Of the rows of a line that wait, the one that has failed least: a trial asks whether the provider is mended, and a
+ * message that fails by itself cannot tell.
+ */
+export function leastFailed(state: State, line: readonly Waiting[]): JournalRow | undefined {
+  let least: JournalRow | undefined;
+  for (const entry of line) {
+    const row = waits(state, entry);
+    if (row === undefined || !mayDeliver(state, row)) continue;
+    if (row.failures === 0) return row;
+    if (least === undefined || row.failures < least.failures) least = row;
+  }
+  return least;
+}
+
 /** The row of an entry, undefined when it waits no more. */
 function waits(state: State, { key }: Waiting): JournalRow | undefined {
   const row = state.rows.get(key);

@@ -85,9 +85,8 @@ export const CLAIM_MUTANTS: readonly Mutant[] = [
     breaks: "I3",
     file: WRITER,
     edits: [{
-      find: `if (this.#cancelRetry === null && this.#write()) return effects;`,
-      replace:
-        `if (this.#cancelRetry === null) {\n      this.#ports.clock.setTimer(200, () => void (this.#cancelRetry ?? this.#write()));\n      return effects;\n    }`,
+      find: `if (lazy) return this.#later(), effects;`,
+      replace: `return this.#later(), effects;`,
     }],
   },
   {
