@@ -26,10 +26,20 @@ interface AgentRow {
   created_at: number;
 }
 
-/** Who is on the bus. What a card shows is derived from the row, the time and whether its socket is open. */
+/** What agents say of themselves all the time. */
+export type Saying = Pick<AgentRow, "status" | "ready" | "status_meta" | "last_seen">;
+
+/**
+ * Who is on the bus. What a card shows is derived from the row, the time and whether its socket is open.
+ *
+ * What agents say of themselves is kept in memory and written once a second: every turn changes it several times, a
+ * commit for each would stand in the way of the messages, and after a crash of the relay every agent says it again.
+ */
 export class AgentDirectory {
   readonly #db: RelayDatabase;
   readonly #isConnected: (agentId: string) => boolean;
+  /** What was said and is not in the database yet, by agent id. */
+  readonly #said = new Map<string, Saying>();
 
   constructor(db: RelayDatabase, isConnected: (agentId: string) => boolean) {
     this.#db = db;
@@ -54,6 +64,7 @@ export class AgentDirectory {
       throw new RunnerError("E_UNPROCESSABLE", "a label has 1 to 64 of A-Za-z0-9._-");
     }
     const existing = this.#row(agentId);
+    this.#said.delete(agentId);
     const same = existing?.instance_id === payload.instanceId;
     const epoch = same ? existing.epoch : this.#nextEpoch();
     this.#db.run(
@@ -88,24 +99,42 @@ export class AgentDirectory {
   status(agentId: string, payload: StatusPayload, now: number): void {
     const row = this.#row(agentId);
     if (row === undefined) return;
-    this.#db.run(
-      "UPDATE agent SET status = ?, ready = ?, status_meta = ?, last_seen = ? WHERE id = ?",
-      payload.agentStatus,
-      (payload.ready ?? row.ready === 1) ? 1 : 0,
-      payload.meta === undefined ? row.status_meta : JSON.stringify(payload.meta),
-      now,
-      agentId,
-    );
+    this.#said.set(agentId, {
+      status: payload.agentStatus,
+      ready: (payload.ready ?? row.ready === 1) ? 1 : 0,
+      status_meta: payload.meta === undefined ? row.status_meta : JSON.stringify(payload.meta),
+      last_seen: now,
+    });
   }
 
   /** The agent was heard, or its socket closed: from now on it counts as gone when it stays silent. */
   seen(agentId: string, now: number, status?: AgentStatus): void {
-    this.#db.run(
-      "UPDATE agent SET last_seen = ?, status = coalesce(?, status) WHERE id = ?",
-      now,
-      status ?? null,
-      agentId,
-    );
+    const row = this.#row(agentId);
+    if (row === undefined) return;
+    const { ready, status_meta } = row;
+    this.#said.set(agentId, { status: status ?? row.status, ready, status_meta, last_seen: now });
+  }
+
+  /** Writes what is not in the database yet and returns it, for {@linkcode persisted} once it is on disk. */
+  persist(): ReadonlyMap<string, Saying> {
+    for (const [agentId, { status, ready, status_meta, last_seen }] of this.#said) {
+      this.#db.run(
+        "UPDATE agent SET status = ?, ready = ?, status_meta = ?, last_seen = ? WHERE id = ?",
+        status,
+        ready,
+        status_meta,
+        last_seen,
+        agentId,
+      );
+    }
+    return new Map(this.#said);
+  }
+
+  /** What {@linkcode persist} wrote is on disk. */
+  persisted(written: ReadonlyMap<string, Saying>): void {
+    for (const [agentId, saying] of written) {
+      if (this.#said.get(agentId) === saying) this.#said.delete(agentId);
+    }
   }
 
   /** Changes single members of a card. */
@@ -122,28 +151,33 @@ export class AgentDirectory {
       JSON.stringify(meta),
       agentId,
     );
+    const said = this.#said.get(agentId);
+    if (said !== undefined && change.ready !== undefined) {
+      this.#said.set(agentId, { ...said, ready: change.ready ? 1 : 0 });
+    }
     return true;
   }
 
   /** Forgets an agent; its unread mail stays, for a later run under the same id. */
   remove(agentId: string): boolean {
+    this.#said.delete(agentId);
     return this.#db.run("DELETE FROM agent WHERE id = ?", agentId).changes > 0;
   }
 
   /** Current epoch of an agent, undefined when it is not registered. */
   epoch(agentId: string): number | undefined {
-    return this.#row(agentId)?.epoch;
+    return this.#db.get<{ epoch: number }>("SELECT epoch FROM agent WHERE id = ?", agentId)?.epoch;
   }
 
   /** The card of an agent, by its id or its component id. */
   one(id: string, now: number): AgentCard | undefined {
-    const row = this.#row(id) ?? this.#db.get<AgentRow>("SELECT * FROM agent WHERE component_id = ?", id);
+    const row = this.#row(id) ?? this.#now("SELECT * FROM agent WHERE component_id = ?", id)[0];
     return row === undefined ? undefined : this.#card(row, now);
   }
 
   /** All cards, or those that match every member of the filter. */
   list(filter: { tag?: string; cap?: string; label?: string; status?: string }, now: number): AgentCard[] {
-    return this.#db.all<AgentRow>("SELECT * FROM agent ORDER BY id").map((row) => this.#card(row, now))
+    return this.#now("SELECT * FROM agent ORDER BY id").map((row) => this.#card(row, now))
       .filter((card) =>
         (filter.tag === undefined || card.tags.includes(filter.tag)) &&
         (filter.cap === undefined || card.capabilities.includes(filter.cap)) &&
@@ -181,7 +215,12 @@ export class AgentDirectory {
   }
 
   #row(id: string): AgentRow | undefined {
-    return this.#db.get<AgentRow>("SELECT * FROM agent WHERE id = ?", id);
+    return this.#now("SELECT * FROM agent WHERE id = ?", id)[0];
+  }
+
+  /** Rows as they are now. */
+  #now(sql: string, ...values: string[]): AgentRow[] {
+    return this.#db.all<AgentRow>(sql, ...values).map((row) => ({ ...row, ...this.#said.get(row.id) }));
   }
 
   #card(row: AgentRow, now: number): AgentCard {

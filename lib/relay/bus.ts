@@ -25,7 +25,7 @@ export function serveBus(
   const timer = setTimeout(() => {
     if (connection === null) socket.close(BUS_CLOSE.badFirstFrame, "no registration");
   }, REGISTER_MS);
-  const out = new FrameBatch((text) => sendText(socket, text));
+  const out = new FrameBatch({ write: (text) => sendText(socket, text) });
   const answer = (frame: object) => out.send(JSON.stringify(frame));
   const fail = (frameId: string | undefined, error: unknown) => {
     if (!(error instanceof RunnerError)) log.error("a bus frame failed", { error: messageOf(error) });
@@ -62,10 +62,10 @@ export function serveBus(
       case "register":
         throw new RunnerError("E_BAD_REQUEST", "registered already");
       case "heartbeat":
-        await service.heartbeat(self.agentId, frame.payload.status);
+        service.heartbeat(self.agentId, frame.payload.status);
         return { serverTime: service.now };
       case "status":
-        await service.status(self.agentId, frame.payload);
+        service.status(self.agentId, frame.payload);
         return {};
       case "subscribe":
         return {};
@@ -151,7 +151,7 @@ export function serveBus(
   };
   socket.onclose = () => {
     clearTimeout(timer);
-    if (connection !== null) void service.left(connection);
+    if (connection !== null) service.left(connection);
   };
   socket.onerror = () => {};
 }

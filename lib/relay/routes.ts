@@ -179,10 +179,10 @@ const ROUTES: readonly Route[] = [
     if (!await service.removeAgent(params[0]!)) throw new RunnerError("E_NOT_FOUND", "no such agent");
     return json({ ok: true });
   }),
-  route(POST, "/agents/:id/heartbeat", async ({ params, service, caller }) => {
+  route(POST, "/agents/:id/heartbeat", ({ params, service, caller }) => {
     mustBe(caller, params[0]!);
     if (service.agents.epoch(params[0]!) === undefined) throw new RunnerError("E_NOT_FOUND", "no such agent");
-    await service.heartbeat(params[0]!);
+    service.heartbeat(params[0]!);
     return json({ ok: true, serverTime: service.now });
   }),
   route(CHANGE, "/agents/:id/(status|ready|label|tags)", async ({ params, request, service, caller }) => {
@@ -190,7 +190,7 @@ const ROUTES: readonly Route[] = [
     mustBe(caller, agentId);
     if (service.agents.epoch(agentId) === undefined) throw new RunnerError("E_NOT_FOUND", "no such agent");
     const body = await readObject(request);
-    if (part === "status") await service.status(agentId, statusChange(body));
+    if (part === "status") service.status(agentId, statusChange(body));
     else await service.patchAgent(agentId, cardChange(part, body));
     return json(service.agents.one(agentId, service.now));
   }),

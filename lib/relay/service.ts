@@ -115,11 +115,14 @@ export class RelayService {
   }
 
   /** A connection is gone: its agent is not ready from this moment. */
-  async left(connection: Connection): Promise<void> {
+  left(connection: Connection): void {
     if (!this.hub.detach(connection) || this.#stopped) return;
-    // The moment of the loss, not of the commit that notes it.
-    const { now } = this;
-    await this.#db.write(() => this.agents.seen(connection.agentId, now)).catch(() => {});
+    try {
+      this.agents.seen(connection.agentId, this.now);
+    } catch (error) {
+      // Called by a socket's handler: a throw would end the process.
+      this.#log.warn("the loss of an agent cannot be noted", { error: messageOf(error) });
+    }
     this.#tell("agent.disconnected", { agentId: connection.agentId });
   }
 
@@ -188,13 +191,13 @@ export class RelayService {
     this.#tell("message.dropped", key);
   }
 
-  async status(agentId: string, payload: StatusPayload): Promise<void> {
-    await this.#db.write(() => this.agents.status(agentId, payload, this.now));
+  status(agentId: string, payload: StatusPayload): void {
+    this.agents.status(agentId, payload, this.now);
     this.#tell("agent.status", { agentId, ...payload });
   }
 
-  async heartbeat(agentId: string, status?: AgentStatus): Promise<void> {
-    await this.#db.write(() => this.agents.seen(agentId, this.now, status));
+  heartbeat(agentId: string, status?: AgentStatus): void {
+    this.agents.seen(agentId, this.now, status);
   }
 
   patchAgent(agentId: string, change: Parameters<AgentDirectory["patch"]>[1]): Promise<boolean> {
@@ -290,7 +293,9 @@ export class RelayService {
       mail: this.#expireMail(),
       commands: this.commands.expire(this.now),
       claims: this.messages.expireClaims(this.now),
-    })).then(({ mail, commands, claims }) => {
+      said: this.agents.persist(),
+    })).then(({ mail, commands, claims, said }) => {
+      this.agents.persisted(said);
       for (const id of mail) this.#wake(`message/${id}`);
       for (const id of commands) this.#wake(`command/${id}`);
       for (const id of claims) this.#offerAgain(id);
@@ -333,6 +338,7 @@ export class RelayService {
     for (const waiters of [...this.#waiters.values()]) for (const finish of [...waiters]) finish();
     this.#tell("relay.stopping", {});
     this.hub.closeAll();
+    this.#db.write(() => this.agents.persist()).catch(() => {});
     this.#db.close();
   }
 }

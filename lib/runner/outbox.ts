@@ -11,6 +11,11 @@ const REPORT_KEPT = 18_000;
 const LESSER: ReadonlySet<string> = new Set(["received", "claimed", "handed", "placed", "acked"]);
 const REPORT_BATCH = 500;
 const UPDATE_LIMIT = 1_000;
+/**
+ * How long lesser stages wait for what follows them: the relay commits every report, and where a turn is short, one
+ * commit for `received` is the one for which the ack of the same message would have to wait.
+ */
+const GATHER_MS = 20;
 /** Wait after a call that was not answered on a link that stands. */
 const RETRY_MS = 2_000;
 
@@ -43,6 +48,7 @@ export class Outbox {
   #underWay = 0;
   #pumping: Promise<void> | null = null;
   #cancelRetry: (() => void) | null = null;
+  #cancelGather: (() => void) | null = null;
   #stopped = false;
 
   /** `told` is called when the relay has the final answer to a command. */
@@ -57,7 +63,9 @@ export class Outbox {
   report(reports: readonly StoreReport[]): void {
     for (const report of reports) this.#reports.push(report);
     if (this.#reports.length > REPORT_LIMIT) this.#shorten();
-    this.flush();
+    const full = this.#stopped || this.#reports.length >= REPORT_BATCH;
+    if (full || reports.some(({ report }) => !LESSER.has(report.stage))) this.flush();
+    else this.#cancelGather ??= this.#clock.setTimer(GATHER_MS, () => this.flush());
   }
 
   /** Leaves out first what a later line of the same message says as well, then the oldest. */
@@ -87,6 +95,8 @@ export class Outbox {
 
   /** Sends what is queued, if the bus is up. Called by the owner whenever the bus comes up. */
   flush(): Promise<void> {
+    this.#cancelGather?.();
+    this.#cancelGather = null;
     this.#pumping ??= this.#pump();
     return this.#pumping;
   }
@@ -96,6 +106,7 @@ export class Outbox {
     this.#stopped = true;
     this.#cancelRetry?.();
     this.#cancelRetry = null;
+    if (this.#cancelGather !== null) this.flush();
   }
 
   /** The link stands and a call went unanswered: no event of the bus will tell when to try again. */

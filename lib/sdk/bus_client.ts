@@ -62,7 +62,11 @@ export class RelayBusClient implements RelayBus {
   #registration: RegisterPayload;
   #state: TransportState = { state: "idle" };
   #link: Link | null = null;
-  readonly #out = new FrameBatch((text) => this.#link?.send(text));
+  readonly #out = new FrameBatch({
+    write: (text) => void this.#link?.send(text),
+    // The ack of no push: nothing happens, and it is answered.
+    probe: () => JSON.stringify({ type: "ack", id: this.#newId(), payload: { frameId: "" } }),
+  });
   #pending = new Map<string, (answer: Answer) => void>();
   #nextId = 0;
   #status: StatusPayload | null = null;
@@ -321,9 +325,9 @@ export class RelayBusClient implements RelayBus {
   }
 
   /** False when there is no link. A frame that a link could not send is settled when the link has ended. */
-  #send(frame: object): boolean {
+  #send(frame: { id?: string; type: string; payload: object }): boolean {
     if (this.#link === null) return false;
-    this.#out.send(JSON.stringify(frame));
+    this.#out.send(JSON.stringify(frame), frame.id !== undefined);
     return true;
   }
 

@@ -197,3 +197,62 @@ Deno.test("a database of version 2 keeps its messages and receipts, in order", a
     }
   });
 });
+
+Deno.test("what an agent says of itself is seen at once and in the database once it was written", async () => {
+  await withTempDir(async (dir) => {
+    const open = () => {
+      const db = new RelayDatabase(join(dir, "relay.db"));
+      return { db, agents: new AgentDirectory(db, () => true) };
+    };
+    const first = open();
+    const card = ({ agents } = first) => {
+      const { status, ready, meta, lastSeen } = agents.one("a", NOW)!;
+      return { status, ready, meta, lastSeen };
+    };
+    const register = (instanceId: string) =>
+      first.db.write(() =>
+        first.agents.register({
+          role: "provider",
+          componentId: "run-a",
+          agentId: "a",
+          instanceId,
+          capabilities: [],
+          tags: [],
+          machine: "m",
+          meta: {},
+        }, NOW)
+      );
+    const write = async () => first.agents.persisted(await first.db.write(() => first.agents.persist()));
+    await register("one");
+    first.agents.status("a", { agentStatus: "busy", ready: true, meta: { queued: 3 } }, NOW + 1);
+    assertEquals(card(), { status: "busy", ready: true, meta: { queued: 3 }, lastSeen: NOW + 1 });
+    assertEquals(first.agents.list({ status: "busy" }, NOW).length, 1);
+    const stored = () => first.db.get("SELECT status, ready, last_seen FROM agent WHERE id = 'a'");
+    assertEquals({ ...stored()! }, { status: "online", ready: 0, last_seen: NOW });
+    // Said again while the first was on its way to the disk: the second is written the next time.
+    const written = await first.db.write(() => first.agents.persist());
+    first.agents.seen("a", NOW + 2);
+    first.agents.persisted(written);
+    assertEquals({ ...stored()! }, { status: "busy", ready: 1, last_seen: NOW + 1 });
+    assertEquals(card().lastSeen, NOW + 2);
+    await first.db.write(() => first.agents.patch("a", { ready: false }));
+    assertEquals(card().ready, false);
+    await write();
+    assertEquals({ ...stored()! }, { status: "busy", ready: 0, last_seen: NOW + 2 });
+    // A new instance begins anew, and one that was removed stays so.
+    first.agents.status("a", { agentStatus: "error", ready: true }, NOW + 3);
+    await register("two");
+    assertEquals([card().status, card().ready], ["online", false]);
+    first.agents.status("a", { agentStatus: "idle", ready: true }, NOW + 4);
+    await write();
+    first.db.close();
+    const second = open();
+    assertEquals([card(second).status, card(second).ready, card(second).lastSeen], ["idle", true, NOW + 4]);
+    second.agents.status("a", { agentStatus: "busy" }, NOW + 5);
+    await second.db.write(() => second.agents.remove("a"));
+    await second.db.write(() => second.agents.persist());
+    second.agents.status("a", { agentStatus: "busy" }, NOW + 6);
+    assertEquals(second.agents.one("a", NOW), undefined);
+    second.db.close();
+  });
+});

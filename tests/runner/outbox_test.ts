@@ -131,3 +131,23 @@ Deno.test("an outbox that is full leaves out what later lines imply, then the ol
   assertEquals([count("received"), count("handed"), count("seen")], [500, 0, 17_500]);
   assertEquals(state.up, true);
 });
+
+Deno.test("an outbox keeps lesser stages 20 ms for what follows them, and sends at once what a sender waits for", async () => {
+  const { bus, sent } = fakeBus();
+  const clock = new FakeClock();
+  const outbox = new Outbox({ bus, log: noLog, clock });
+  outbox.report([report("received")]);
+  await clock.advance(19);
+  assertEquals(sent, []);
+  await clock.advance(1);
+  assertEquals(sent, ["received"]);
+  outbox.report([report("handed")]);
+  outbox.report([report("placed"), report("seen")]);
+  await outbox.flush();
+  assertEquals([sent, clock.pending], [["received", "handed", "placed", "seen"], 0]);
+  // The end waits for nothing.
+  outbox.report([report("acked")]);
+  outbox.stop();
+  await outbox.flush();
+  assertEquals([sent.at(-1), clock.pending], ["acked", 0]);
+});

@@ -12,7 +12,7 @@ interface Frame {
 
 Deno.test("a batch is what was sent in one task, in order, and no longer than 64 KiB and a frame", async () => {
   const texts: string[] = [];
-  const batch = new FrameBatch((text) => texts.push(text));
+  const batch = new FrameBatch({ write: (text) => void texts.push(text) });
   batch.send("0");
   batch.send("1");
   assertEquals(texts.splice(0), ["0", "1"], "one by one to a peer that has not said that it takes arrays");
@@ -34,6 +34,26 @@ Deno.test("a batch is what was sent in one task, in order, and no longer than 64
   batch.flush();
   await null;
   assertEquals(texts, ["7"]);
+});
+
+Deno.test("a text that would leave in two pieces follows a small one that is answered", () => {
+  const texts: string[] = [];
+  const batch = new FrameBatch({ write: (text) => void texts.push(text), probe: () => "probe" });
+  batch.taken = true;
+  const sent = (...frames: [string, boolean?][]) => {
+    for (const [frame, answered] of frames) batch.send(frame, answered);
+    batch.flush();
+    return texts.splice(0).map((text) => text.replace(/(.)\1{20,}/g, "$1…"));
+  };
+  const long = "x".repeat(999);
+  assertEquals(sent(["a"], ["b"]), ["[a,b]"]);
+  assertEquals(sent([long]), ["x…"]);
+  assertEquals(sent(["a"], [long], ["b"]), ["a", "[x…,b]"]);
+  assertEquals(sent(["a"], [long + long]), ["a", "x…"]);
+  assertEquals(sent(["a", false], [long], ["b"]), ["probe", "[a,x…,b]"]);
+  assertEquals(sent([long + long]), ["probe", "x…"]);
+  // It is bytes that count.
+  assertEquals(sent(["ü".repeat(600)]), ["probe", "ü…"]);
 });
 
 Deno.test("of the frames of one text each is taken or refused for itself", () => {
