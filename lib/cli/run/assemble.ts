@@ -18,8 +18,7 @@ import type { RunnerPorts } from "../../runner/ports.ts";
 import { Runner } from "../../runner/runner.ts";
 import type { AgentPlace } from "./agent_place.ts";
 import type { RunFollower } from "./follower.ts";
-import type { RelayAddress } from "./relay_address.ts";
-import { type RelayPlace, relayPlace, relayWatch } from "./relay_place.ts";
+import { type RelayPlace, relayWatch } from "./relay_place.ts";
 import type { Session, SessionDeps } from "./session.ts";
 import type { Undo } from "./undo.ts";
 
@@ -37,7 +36,9 @@ export interface Begun {
   adapter: ProviderAdapter;
   place: AgentPlace;
   /** Null for a run without a relay. */
-  relay: RelayAddress | null;
+  relay: RelayPlace | null;
+  /** Resolves once the relay is there; rejects when it cannot be. Waited for before the agent gets a conversation. */
+  relayThere: Promise<void>;
   setup: ProviderSetup;
 }
 
@@ -46,7 +47,7 @@ export interface Begun {
  * what was begun by then is in `undo`.
  */
 export async function assemble(begun: Begun): Promise<Session> {
-  const { settings, deps, undo, adapter, place, setup } = begun;
+  const { settings, deps, undo, adapter, place, relay, setup } = begun;
   const { clock, redactor, log, follow } = deps;
   const { agentId, runnerId, processes } = place;
 
@@ -56,12 +57,6 @@ export async function assemble(begun: Begun): Promise<Session> {
     log: log.child("inbox"),
   });
   undo.add(() => journal.close());
-
-  const relay = begun.relay === null ? null : relayPlace(begun.relay, settings, deps);
-  if (relay !== null) {
-    undo.add(() => relay.host?.stop());
-    await relay.host?.ensure();
-  }
 
   let runner: Runner | null = null;
   const control = serveControl({
@@ -127,6 +122,7 @@ export async function assemble(begun: Begun): Promise<Session> {
     watchdog: (ms) => processes.watchdog(ms),
     ...heard(follow, deps),
   });
+  await begun.relayThere;
   runner = started;
   follow.started({ agentId, runnerId, relayUrl: relay?.url ?? null, masked: secretsOf(relay, control) });
   started.start();

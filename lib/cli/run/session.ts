@@ -60,13 +60,18 @@ export async function startSession(
     const adapter = await loadAdapter(settings.provider);
     const command = providerCommand(settings, deps.env.PATH);
     const place = await takePlace(settings, undo, deps);
-    const relay = settings.goal.bus ? await relayAddress(settings) : null;
-    if (relay !== null) deps.redactor.add(relay.token);
-    const setup = providerSetup(settings, { command, env: deps.env, place, relay });
+    const address = settings.goal.bus ? await relayAddress(settings) : null;
+    if (address !== null) deps.redactor.add(address.token);
+    const setup = providerSetup(settings, { command, env: deps.env, place, relay: address });
     undo.add(() => adapter.dispose?.({ graceful: true }));
     await adapter.prepare?.(setup, { processes: place.processes, clock, log: log.child(adapter.provider) });
+    const { relayPlace } = await import("./relay_place.ts");
+    const relay = address === null ? null : relayPlace(address, settings, deps);
+    undo.add(() => relay?.host?.stop());
+    const relayThere = relay?.host?.ensure() ?? Promise.resolve();
+    relayThere.catch(() => {});
     const { assemble } = await import("./assemble.ts");
-    return await assemble({ settings, deps, undo, adapter, place, relay, setup });
+    return await assemble({ settings, deps, undo, adapter, place, relay, relayThere, setup });
   } catch (error) {
     await undo.run();
     throw error;

@@ -10,12 +10,10 @@ import { stableAgentId } from "../../config/identity.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
-import { detach } from "../run/detach.ts";
 import { openLogFile } from "../run/log_file.ts";
 import { RunReporter } from "../run/reporter.ts";
 import { startSession } from "../run/session.ts";
 import { type SignalTrap, trapSignals } from "../run/signals.ts";
-import { saveTerminal } from "../run/terminal.ts";
 
 /** Runs a provider on the bus until its goal is reached or it is told to stop. */
 export const run: Verb = async (invocation, io) => {
@@ -55,6 +53,7 @@ async function supervise(
         hint: "leave --headless away",
       });
     }
+    const { detach } = await import("../run/detach.ts");
     const name = await detach(settings, invocation, io);
     io.out(`agent runs in tmux session ${name}; attach with: tmux attach -t ${name}\n`);
     return 0;
@@ -85,7 +84,7 @@ async function supervise(
   // Before the first child exists: a signal at any time finds a handler (R-11).
   const signals = trapSignals();
   trapped(signals);
-  const terminal = settings.headless ? null : await saveTerminal();
+  const terminal = settings.headless ? null : await (await import("../run/terminal.ts")).saveTerminal();
   let end: "clean" | "killed" = "clean";
   try {
     const session = await startSession(settings, {

@@ -11,9 +11,12 @@ export function createCodexAdapter(): ProviderAdapter {
     provider: "codex",
     window: 1,
     buildSpawnArgs: (launch) => serverArguments(splitArguments(launch.args), "SHA256", 0),
-    prepare: (setup, ports) => headStart.begin(setup, ports),
+    async prepare(setup, ports) {
+      await headStart.begin(setup, ports);
+      // Loaded while the server starts; `spawn` says what may be wrong with it.
+      import("./session.ts").catch(() => {});
+    },
     async spawn(launch, ports) {
-      // The server's own start takes longer than loading what talks to it.
       const { CodexSession } = await import("./session.ts");
       return await CodexSession.start(launch, ports, terminal, headStart);
     },
