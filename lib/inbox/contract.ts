@@ -38,6 +38,8 @@ export interface JournalRow {
   generation: number;
   /** Deliveries of the message so far beyond the first, shown to the model in the frame. */
   redelivery: number;
+  /** Its work was taken away while a provider had it: what became of that attempt is asked before it is delivered. */
+  handed?: boolean;
   /** Failed turns so far that count towards the limit of 5 (a fault of the provider does not). */
   failures: number;
   state: MessageState;

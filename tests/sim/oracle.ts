@@ -136,7 +136,7 @@ export class Oracle {
     }
     if (
       process.held.size >= this.#world.window &&
-      !LOSES_COUNT.some((kind) => this.#world.faults.fired.has(kind))
+      ![...LOSES_COUNT, ...UNSTOPPABLE].some((kind) => this.#world.faults.fired.has(kind))
     ) {
       this.violated("I17", `${process.held.size + 1} deliveries are with the provider at once`);
     }

@@ -1,5 +1,5 @@
 import type { JournalRow } from "../../inbox/contract.ts";
-import { bodyBytes, finished, keyOf, LOCAL_STORE, receivedRow } from "../../inbox/core/row.ts";
+import { bodyBytes, finished, inFlight, keyOf, LOCAL_STORE, receivedRow } from "../../inbox/core/row.ts";
 import type { Message, SideStage, Stage } from "../../protocol/message.ts";
 import { isForUs } from "./addressing.ts";
 import { mayTake } from "./goal.ts";
@@ -25,7 +25,12 @@ export function offered(
   if (existing) {
     // Re-opened at the relay while our record of its death was lost: the same life goes on under the new number.
     if (generation > existing.generation) {
-      move(state, effects, now, existing, existing.state, { generation, failures: 0 });
+      // What is known of the attempt in hand is of the life that ended.
+      const again = inFlight(existing.state)
+        ? { attempt: existing.attempt + 1, redelivery: existing.redelivery + 1 }
+        : {};
+      const next = inFlight(existing.state) ? { state: "received" as const } : existing.state;
+      move(state, effects, now, existing, next, { ...again, generation, failures: 0 });
     }
     if (state.claiming.has(key)) state.reoffered.add(key);
     return;
@@ -64,11 +69,13 @@ function accept(state: State, effects: Effect[], now: Now, message: Message, dea
   const fresh = receivedRow(message, now.wall);
   const bytes = bodyBytes(message);
   const shed = message.storeId !== LOCAL_STORE && state.bodyBytes + bytes > state.config.maxBodyBytes;
+  const before = dead === undefined ? state.skipped.get(fresh.key) : undefined;
   const row: JournalRow = {
     ...fresh,
+    handed: before?.handed ?? false,
     // The model may have seen something of the earlier life: its attempts are over and the frame says so.
-    attempt: dead === undefined ? state.skipped.get(fresh.key)?.attempt ?? 1 : dead.attempt + 1,
-    redelivery: dead === undefined ? state.skipped.get(fresh.key)?.redelivery ?? 0 : dead.redelivery + 1,
+    attempt: dead === undefined ? before?.attempt ?? 1 : dead.attempt + 1,
+    redelivery: dead === undefined ? before?.redelivery ?? 0 : dead.redelivery + 1,
     ...(shed ? { shed, message: { ...fresh.message!, body: "" } } : {}),
   };
   state.dead.delete(row.key);

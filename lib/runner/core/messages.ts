@@ -28,7 +28,7 @@ export function move(
   row: JournalRow,
   next: MessageState,
   change: Partial<
-    Pick<JournalRow, "attempt" | "generation" | "redelivery" | "failures" | "acked" | "reply">
+    Pick<JournalRow, "attempt" | "generation" | "redelivery" | "handed" | "failures" | "acked" | "reply">
   > = {},
   lazy = false,
 ): JournalRow {
@@ -80,7 +80,8 @@ function settle(state: State, row: JournalRow): void {
   if (row.state.state === "skipped") {
     // Not remembered as known: when the agent that won dies, the relay offers the message again, and it must
     // be taken then. Only the attempt is kept, since an identity that the provider has seen never runs again.
-    state.skipped.set(row.key, { attempt: row.attempt, redelivery: row.redelivery });
+    const { attempt, redelivery, handed = false } = row;
+    state.skipped.set(row.key, { attempt, redelivery, handed });
     trim(state.skipped, SKIPPED_LIMIT);
     return;
   }
@@ -213,11 +214,8 @@ export function claimLost(state: State, effects: Effect[], now: Now, key: string
     state.interrupted.set(row.state.deliveryId, now.mono + INTERRUPT_MS);
   }
   const reason = holder === undefined ? "the claim was lost" : `claimed by ${holder}`;
-  const handed = inFlight(row.state) ? 1 : 0;
-  const skipped = move(state, effects, now, row, { state: "skipped", reason }, {
-    attempt: row.attempt + handed,
-    redelivery: row.redelivery + handed,
-  });
+  const handed = row.handed === true || inFlight(row.state);
+  const skipped = move(state, effects, now, row, { state: "skipped", reason }, { handed });
   report(state, effects, now, skipped, "skipped", reason);
 }
 

@@ -206,6 +206,11 @@ function deliver(state: State, effects: Effect[], now: Now, row: JournalRow, inc
     row.attempt,
     row.generation,
   );
+  if (row.handed === true) {
+    move(state, effects, now, row, { state: "delivering", deliveryId, incarnation }, { handed: false });
+    state.suspects.set(row.key, now.mono + 1);
+    return;
+  }
   move(state, effects, now, row, { state: "delivering", deliveryId, incarnation });
   effects.push({
     type: "deliver",

@@ -243,7 +243,7 @@ export interface State {
   /** Finished keys remembered for dedup, oldest first; bounded. */
   known: Set<string>;
   /** Attempt to begin with when a message whose claim was lost is offered again; bounded. */
-  skipped: Map<string, Pick<JournalRow, "attempt" | "redelivery">>;
+  skipped: Map<string, Pick<JournalRow, "attempt" | "redelivery" | "handed">>;
   /** Dead letters that are no more, with the life that they died in: a person may have opened them again; bounded. */
   gone: Map<string, JournalRow>;
   /** Dead letters by key, oldest first, without their texts; bounded. */
