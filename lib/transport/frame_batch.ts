@@ -23,14 +23,15 @@ export interface FrameBatchOptions {
  * The client's WebSocket writes a long text in two pieces, and its socket, which has Nagle's algorithm and no switch for
  * it, holds the second back until the first has been confirmed. A peer that waits for the rest before it can answer does
  * that 40 ms late (measured, Deno 2.9.6). So a long text follows a small one that is answered: while that is on its way,
- * both pieces wait, and then leave together.
+ * both pieces wait, and then leave together. And no text goes out without a frame that is answered, which would hold up
+ * the next one in the same way.
  */
 export class FrameBatch {
   readonly #options: FrameBatchOptions;
   #waiting: string[] = [];
   #length = 0;
-  /** The first frame that waits will be answered. */
-  #answered = false;
+  /** Of the frames that wait: is the first answered, is any. */
+  #answered: "none" | "later" | "first" = "none";
   /** The peer takes arrays. */
   taken = false;
 
@@ -43,9 +44,9 @@ export class FrameBatch {
     if (!this.taken) return this.#options.write(frame);
     this.#length += frame.length;
     if (this.#waiting.push(frame) === 1) {
-      this.#answered = answered;
+      this.#answered = answered ? "first" : "none";
       queueMicrotask(() => this.flush());
-    }
+    } else if (answered && this.#answered === "none") this.#answered = "later";
     if (this.#length >= BATCH_CHARS) this.flush();
   }
 
@@ -53,11 +54,13 @@ export class FrameBatch {
   flush(): void {
     const frames = this.#waiting;
     if (frames.length === 0) return;
+    const answered = this.#answered;
     this.clear();
     const { write, probe } = this.#options;
+    if (probe !== undefined && answered === "none") frames.push(probe());
     const text = textOf(frames);
     if (probe === undefined || isWhole(text)) return write(text);
-    if (this.#answered && frames.length > 1 && isWhole(frames[0]!)) {
+    if (answered === "first" && frames.length > 1 && isWhole(frames[0]!)) {
       write(frames[0]!);
       write(textOf(frames.slice(1)));
     } else {

@@ -51,6 +51,9 @@ Deno.test("a text that would leave in two pieces follows a small one that is ans
   assertEquals(sent(["a"], [long], ["b"]), ["a", "[x…,b]"]);
   assertEquals(sent(["a"], [long + long]), ["a", "x…"]);
   assertEquals(sent(["a", false], [long], ["b"]), ["probe", "[a,x…,b]"]);
+  // Nothing goes out that is not answered.
+  assertEquals(sent(["a", false], ["b", false]), ["[a,b,probe]"]);
+  assertEquals(sent(["a", false], ["b", true], ["c", false]), ["[a,b,c]"]);
   assertEquals(sent([long + long]), ["probe", "x…"]);
   // It is bytes that count.
   assertEquals(sent(["ü".repeat(600)]), ["probe", "ü…"]);
