@@ -29,6 +29,8 @@ import { busUrl } from "./url.ts";
 const CALL_MS = 10_000;
 const PENDING_LIMIT = 4_096;
 const HEARTBEAT_MS = 15_000;
+/** Between two statuses: one that lasts shorter, of a turn that took milliseconds, is not worth telling. */
+const STATUS_MS = 20;
 /** Heartbeats without an answer before the link is abandoned. */
 const MISSED_LIMIT = 2;
 /** More bad frames than this within a minute: reconnect. */
@@ -70,6 +72,8 @@ export class RelayBusClient implements RelayBus {
   #pending = new Map<string, (answer: Answer) => void>();
   #nextId = 0;
   #status: StatusPayload | null = null;
+  #statusAt = -Infinity;
+  #cancelStatus: (() => void) | null = null;
   #cursor: { storeId: string; seq: number } | null = null;
   #cancelHeartbeat: (() => void) | null = null;
   #missed = 0;
@@ -119,13 +123,24 @@ export class RelayBusClient implements RelayBus {
 
   setStatus(status: StatusPayload): void {
     this.#status = status;
-    if (this.#state.state === "registered") {
-      this.#send({ type: "status", id: this.#newId(), payload: status });
-    }
+    if (this.#state.state !== "registered" || this.#cancelStatus !== null) return;
+    const waitMs = this.#statusAt + STATUS_MS - this.#clock.mono();
+    if (waitMs <= 0) this.#sendStatus();
+    else this.#cancelStatus = this.#clock.setTimer(waitMs, () => this.#sendStatus());
+  }
+
+  /** Sends the newest status. */
+  #sendStatus(): void {
+    this.#cancelStatus?.();
+    this.#cancelStatus = null;
+    this.#statusAt = this.#clock.mono();
+    if (this.#status !== null) this.#send({ type: "status", id: this.#newId(), payload: this.#status });
   }
 
   async statusAsync(status: StatusPayload, timeoutMs = 2_000): Promise<boolean> {
     this.#status = status;
+    this.#cancelStatus?.();
+    this.#cancelStatus = null;
     return (await this.#call("status", status, timeoutMs))?.ok === true;
   }
 
@@ -208,7 +223,7 @@ export class RelayBusClient implements RelayBus {
     const since = this.#cursor?.seq;
     this.#cursor ??= { storeId: registered.storeId, seq: 0 };
     if (since !== undefined) this.#send({ type: "resume", id: this.#newId(), payload: { since } });
-    if (this.#status !== null) this.#send({ type: "status", id: this.#newId(), payload: this.#status });
+    this.#sendStatus();
     this.#setState({ state: "registered", registered });
     this.#armHeartbeat();
   }
@@ -340,6 +355,8 @@ export class RelayBusClient implements RelayBus {
     this.#arrived.length = 0;
     this.#cancelHeartbeat?.();
     this.#cancelHeartbeat = null;
+    this.#cancelStatus?.();
+    this.#cancelStatus = null;
     const pending = [...this.#pending.values()];
     this.#pending.clear();
     for (const settle of pending) settle(null);
