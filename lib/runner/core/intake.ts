@@ -3,7 +3,8 @@ import { bodyBytes, finished, inFlight, keyOf, LOCAL_STORE, receivedRow } from "
 import type { Message, SideStage, Stage } from "../../protocol/message.ts";
 import { isForUs } from "./addressing.ts";
 import { mayTake } from "./goal.ts";
-import { backOff, bury, move, report } from "./messages.ts";
+import { backOff, move, report } from "./ledger.ts";
+import { bury } from "./turns.ts";
 import type { Effect, Now, State } from "./types.ts";
 
 /** Wait after pages of unread mail could not be fetched. */

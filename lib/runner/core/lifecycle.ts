@@ -1,6 +1,6 @@
 import type { CommandPayload, CommandRefusal } from "../../protocol/frames.ts";
 import { inFlight } from "../../inbox/core/row.ts";
-import { move } from "./messages.ts";
+import { move } from "./ledger.ts";
 import type { Effect, ExitOutcome, Now, State } from "./types.ts";
 
 /** The only commands a runner obeys (S-16). */

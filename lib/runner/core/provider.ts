@@ -2,7 +2,8 @@ import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { FailureClass, ProviderEvent } from "../../providers/contract.ts";
 import { used } from "./goal.ts";
-import { done, evidence, failedTurn, holdQueue, requeue, rowOf } from "./messages.ts";
+import { requeue, rowOf } from "./ledger.ts";
+import { done, evidence, failedTurn, holdQueue } from "./turns.ts";
 import type { Effect, Now, State } from "./types.ts";
 
 /** More unexpected exits than this within {@linkcode BREAKER_WINDOW_MS} are a crash loop. */

@@ -1,9 +1,12 @@
-import { abandoned } from "./goal.ts";
-import * as intake from "./intake.ts";
-import * as lifecycle from "./lifecycle.ts";
 import { keyOf } from "../../inbox/core/row.ts";
-import * as messages from "./messages.ts";
+import * as answers from "./answers.ts";
+import * as claims from "./claims.ts";
+import * as intake from "./intake.ts";
+import * as ledger from "./ledger.ts";
+import * as lifecycle from "./lifecycle.ts";
 import * as provider from "./provider.ts";
+import * as turns from "./turns.ts";
+import { abandoned } from "./goal.ts";
 import { pump } from "./pump.ts";
 import type { Effect, Event, Now, State } from "./types.ts";
 
@@ -46,7 +49,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "start":
       state.run.startedAt = now.mono;
       for (const row of abandoned(state)) {
-        messages.move(state, effects, now, row, {
+        ledger.move(state, effects, now, row, {
           state: "skipped",
           reason: "the run it belonged to is over",
         });
@@ -55,7 +58,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "bus.up":
       state.bus = "up";
       state.run.relay = "reached";
-      messages.storeIs(state, effects, now, event.storeId);
+      claims.storeIs(state, effects, now, event.storeId);
       for (const agenda of [state.acks, state.replies, state.fetches]) agenda.hasten(now.mono);
       intake.tellRecovered(state, effects, now);
       intake.resync(state, effects, 0);
@@ -80,36 +83,36 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       if (event.pressure === "soft") return intake.shedBodies(state);
       return lifecycle.outOfMemory(state, effects, event.rssBytes);
     case "claim.won":
-      return messages.claimWon(state, effects, now, event.key, event.sentAt, event.leaseMs);
+      return claims.claimWon(state, effects, now, event.key, event.sentAt, event.leaseMs);
     case "claim.lost":
-      return messages.claimLost(state, effects, now, event.key, event.holder);
+      return claims.claimLost(state, effects, now, event.key, event.holder);
     case "claim.failed":
-      return messages.claimFailed(state, now, event.key);
+      return claims.claimFailed(state, now, event.key);
     case "handed": {
-      const row = messages.rowOf(state, event.deliveryId);
-      if (row) messages.report(state, effects, now, row, "handed", "written to the provider's channel");
+      const row = ledger.rowOf(state, event.deliveryId);
+      if (row) ledger.report(state, effects, now, row, "handed", "written to the provider's channel");
       return;
     }
     case "hand.failed": {
       // Some of the bytes may have arrived: only the provider's record can tell.
-      const row = messages.rowOf(state, event.deliveryId);
+      const row = ledger.rowOf(state, event.deliveryId);
       if (row?.state.state === "delivering") state.suspects.set(row.key, now.mono + state.config.settleMs);
       return;
     }
     case "hand.refused": {
-      const row = messages.rowOf(state, event.deliveryId);
-      if (row?.state.state === "delivering") messages.requeue(state, effects, now, row);
+      const row = ledger.rowOf(state, event.deliveryId);
+      if (row?.state.state === "delivering") ledger.requeue(state, effects, now, row);
       return;
     }
     case "acked":
-      return messages.acked(state, effects, now, event.keys);
+      return answers.acked(state, effects, now, event.keys);
     case "ack.failed":
-      return messages.ackFailed(state, now, event.keys);
+      return answers.ackFailed(state, now, event.keys);
     case "replied":
-      return messages.replied(state, effects, now, event.key);
+      return answers.replied(state, effects, now, event.key);
     case "reply.failed":
-      if (event.permanent) messages.replied(state, effects, now, event.key);
-      else messages.replyFailed(state, now, event.key);
+      if (event.permanent) answers.replied(state, effects, now, event.key);
+      else answers.replyFailed(state, now, event.key);
       return;
     case "spawned":
       return provider.spawned(state, event.incarnation);
@@ -120,7 +123,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "exited":
       return provider.exited(state, effects, now, event.incarnation, event.status);
     case "probed":
-      if (provider.isCurrent(state, event.incarnation)) messages.probed(state, effects, now, event.results);
+      if (provider.isCurrent(state, event.incarnation)) turns.probed(state, effects, now, event.results);
       return;
     case "command":
       return lifecycle.command(state, effects, now, event.command);

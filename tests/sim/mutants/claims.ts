@@ -1,6 +1,6 @@
 import type { Mutant } from "./patch.ts";
 
-const MESSAGES = "lib/runner/core/messages.ts";
+const LEDGER = "lib/runner/core/ledger.ts";
 const PUMP = "lib/runner/core/pump.ts";
 const RELAY = "lib/runner/relay_actions.ts";
 const WRITER = "lib/runner/journal_writer.ts";
@@ -134,7 +134,7 @@ export const CLAIM_MUTANTS: readonly Mutant[] = [
     name: "lost claim is known",
     defect: "work whose winner died is not taken when the relay offers it again",
     breaks: "I2",
-    file: MESSAGES,
+    file: LEDGER,
     edits: [{
       find: `  if (row.state.state === "skipped") {\n`,
       replace: `  if (row.state.state === "skipped" && row.attempt < 0) {\n`,

@@ -1,6 +1,7 @@
 import type { Mutant } from "./patch.ts";
 
-const MESSAGES = "lib/runner/core/messages.ts";
+const ANSWERS = "lib/runner/core/answers.ts";
+const TURNS = "lib/runner/core/turns.ts";
 const INTAKE = "lib/runner/core/intake.ts";
 const PUMP = "lib/runner/core/pump.ts";
 const ROW = "lib/inbox/core/row.ts";
@@ -52,7 +53,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "unreadable record is done",
     defect: "a record that cannot be read is taken for a completed turn",
     breaks: "I1",
-    file: MESSAGES,
+    file: TURNS,
     edits: [{
       find: `if (result.state === "unknown" && askAgain(state, now, row)) break;`,
       replace: `if (result.state === "unknown") {
@@ -86,7 +87,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "ack failure forgotten",
     defect: "a markRead that failed is never tried again",
     breaks: "I2",
-    file: MESSAGES,
+    file: ANSWERS,
     edits: [{
       find: `for (const key of keys) backOff(state, "ack", key, now);`,
       replace: `for (const key of keys) state.acks.set(key, Infinity);\n  void now;`,
@@ -127,7 +128,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "back-off per message",
     defect: "every failure of one burst doubles the wait for the login",
     breaks: "I2",
-    file: MESSAGES,
+    file: TURNS,
     edits: [{
       find: `if (fault !== null && fault.retryAt !== Infinity) {`,
       replace: `if (fault !== null && fault.tries < 0) {`,
@@ -137,7 +138,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "provider's fault burns messages",
     defect: "an expired login makes the waiting messages dead letters",
     breaks: "I2",
-    file: MESSAGES,
+    file: TURNS,
     edits: [{
       find: `  if (failure === "provider") {`,
       replace: `  if (failure === "provider" && row.attempt < 0) {`,
@@ -147,7 +148,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "same attempt after a failed turn",
     defect: "a retry uses an identity that the agent has seen and does not run again",
     breaks: "I2",
-    file: MESSAGES,
+    file: TURNS,
     edits: [{
       find: `const change = { attempt: row.attempt + 1, redelivery: row.redelivery + 1 };`,
       replace: `const change = { attempt: row.attempt, redelivery: row.redelivery + 1 };`,
@@ -157,7 +158,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "poison is tried for ever",
     defect: "a message that can never succeed is no dead letter",
     breaks: "I2",
-    file: MESSAGES,
+    file: TURNS,
     edits: [{
       find: `if (failure === "message" || failures >= state.config.maxFailures) {`,
       replace: `if (failures > 1_000) {`,
@@ -225,7 +226,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "redelivery unmarked",
     defect: "the model is not told that it may have had the message",
     breaks: "I3",
-    file: MESSAGES,
+    file: TURNS,
     edits: [{
       find: `requeue(state, effects, now, row, { redelivery: row.redelivery + 1 });`,
       replace: `requeue(state, effects, now, row);`,
