@@ -99,7 +99,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     breaks: "I2",
     file: STEP,
     edits: [{
-      find: `else messages.replyFailed(state, now, event.key);`,
+      find: `else answers.replyFailed(state, now, event.key);`,
       replace: `else messages.replied(state, effects, now, event.key);`,
     }],
   },
