@@ -80,7 +80,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     file: STEP,
     edits: [{
       find: `state.suspects.set(row.key, now.mono + state.config.settleMs);`,
-      replace: `messages.move(state, effects, now, row, { state: "dead", reason: "x" });`,
+      replace: `ledger.move(state, effects, now, row, { state: "dead", reason: "x" });`,
     }],
   },
   {
@@ -100,7 +100,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     file: STEP,
     edits: [{
       find: `else answers.replyFailed(state, now, event.key);`,
-      replace: `else messages.replied(state, effects, now, event.key);`,
+      replace: `else answers.replied(state, effects, now, event.key);`,
     }],
   },
   {
@@ -199,7 +199,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     file: STEP,
     edits: [{
       find: `state.suspects.set(row.key, now.mono + state.config.settleMs);`,
-      replace: `messages.requeue(state, effects, now, row, { redelivery: row.redelivery + 1 });`,
+      replace: `ledger.requeue(state, effects, now, row, { redelivery: row.redelivery + 1 });`,
     }],
   },
   {
