@@ -119,8 +119,10 @@ export async function stageCache(
   time: Date,
 ): Promise<void> {
   for (const { name, version } of graph.npm) {
-    const from = join(cache, "npm", "registry.npmjs.org", ...name.split("/"));
-    const to = join(dir, "npm", "registry.npmjs.org", ...name.split("/"));
+    // Below `npm` there is a directory for each registry that packages came from.
+    const place = await packagePlace(join(cache, "npm"), name);
+    const from = join(cache, "npm", place);
+    const to = join(dir, "npm", place);
     await copyTree(join(from, version), join(to, version));
     await Deno.copyFile(join(from, "registry.json"), join(to, "registry.json"));
   }
@@ -128,6 +130,19 @@ export async function stageCache(
   await setTimes(dir, time);
   await Deno.mkdir(join(cache, "dl"), { recursive: true });
   await Deno.symlink(join(cache, "dl"), join(dir, "dl"), { type: "dir" });
+}
+
+/** Where a package is in a cache, from the registry's directory on. */
+async function packagePlace(cache: string, name: string): Promise<string> {
+  for await (const { name: registry } of Deno.readDir(cache)) {
+    const place = join(registry, ...name.split("/"));
+    try {
+      if ((await Deno.stat(join(cache, place))).isDirectory) return place;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  throw new Error(`Cannot find the package "${name}" in the cache`);
 }
 
 async function copyTree(from: string, to: string): Promise<void> {
