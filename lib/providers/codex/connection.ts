@@ -1,7 +1,7 @@
 import { type Clock, delay, TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { messageOf, RunnerError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import { RpcError, type RpcEvents, RpcLink } from "./rpc.ts";
+import { type RpcEvents, RpcLink } from "./rpc.ts";
 
 /** The first link of a server includes the resume of a conversation that may be long. */
 const FIRST_MS = 60_000;
@@ -10,11 +10,7 @@ const AGAIN_MS = 10_000;
 const BACKOFF_MS = 50;
 const BACKOFF_CAP_MS = 1_000;
 
-/**
- * Notifications nobody needs: evidence comes from items, not from their pieces. Those that come with an answer also cost
- * time: both ends use Nagle's algorithm, so that what the server says second waits for our delayed ack (0.169.0: 41 ms
- * each, 80 of the 180 ms from `initialize` to a new thread).
- */
+/** Notifications nobody needs: evidence comes from items, not from their pieces. */
 const QUIET = [
   "item/agentMessage/delta",
   "item/reasoning/textDelta",
@@ -24,18 +20,7 @@ const QUIET = [
   "item/fileChange/outputDelta",
   "item/mcpToolCall/progress",
   "account/rateLimits/updated",
-  "account/updated",
-  "configWarning",
-  "deprecationNotice",
-  "mcpServer/startupStatus/updated",
-  "remoteControl/status/changed",
-  "skills/changed",
-  "thread/name/updated",
-  "thread/readState/changed",
-  "thread/settings/updated",
 ];
-/** Only a person at the terminal moves to another conversation. */
-const QUIET_ALONE = ["thread/started", "thread/goal/updated", "thread/goal/cleared"];
 
 /** What a connection needs and whom it tells. */
 export interface ConnectionOptions {
@@ -43,8 +28,6 @@ export interface ConnectionOptions {
   token: string;
   /** The runner's version, for the handshake. */
   version: string;
-  /** A person works at a terminal on the same server. */
-  interactive: boolean;
   clock: Clock;
   log: Log;
   random(): number;
@@ -59,8 +42,8 @@ export interface ConnectionOptions {
 }
 
 /**
- * Keeps a usable link to one app-server for as long as it lives: dials, shakes hands (Codex 0.169.0: `initialize`, and
- * `initialized` when there is time), lets the owner take its conversation up, and does all of that again whenever the link drops.
+ * Keeps a usable link to one app-server for as long as it lives: dials, shakes hands (Codex 0.169.0: `initialize`, then
+ * `initialized`), lets the owner take its conversation up, and does all of that again whenever the link drops.
  */
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -69,12 +52,6 @@ export class Connection {
   #usable: RpcLink | null = null;
   #latest: RpcLink | null = null;
   #last = false;
-  /**
-   * True for a server that wants to hear `initialized` before anything else. None does so far (0.169.0), and the request
-   * that follows at once would wait 41 ms: it is kept back until the first of two small frames is acknowledged, and the
-   * server, which has nothing to say to it, takes that time.
-   */
-  #strict = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -158,22 +135,12 @@ export class Connection {
   }
 
   async #shake(rpc: RpcLink, again: boolean): Promise<void> {
-    const { version, interactive } = this.#options;
     await rpc.opened;
     await rpc.request("initialize", {
-      clientInfo: { name: "agent-relay-runner", title: null, version },
-      capabilities: {
-        experimentalApi: true,
-        optOutNotificationMethods: interactive ? QUIET : [...QUIET, ...QUIET_ALONE],
-      },
+      clientInfo: { name: "agent-relay-runner", title: null, version: this.#options.version },
+      capabilities: { experimentalApi: true, optOutNotificationMethods: QUIET },
     });
-    if (this.#strict) rpc.notify("initialized");
-    try {
-      await this.#options.up(rpc, again);
-    } catch (error) {
-      this.#strict ||= error instanceof RpcError && /not initialized/i.test(error.message);
-      throw error;
-    }
-    if (!this.#strict) rpc.notify("initialized");
+    rpc.notify("initialized");
+    await this.#options.up(rpc, again);
   }
 }

@@ -156,22 +156,12 @@ export class RpcLink {
     const params = isRecord(message.params) ? message.params : {};
     try {
       if (typeof method === "string" && "id" in message) this.#asked(id, method, params);
-      else if (typeof method === "string") {
-        if (this.#pending.size > 0) this.#acknowledge();
-        this.#events.notification(method, params);
-      } else if (typeof id === "number") this.#answered(id, message);
+      else if (typeof method === "string") this.#events.notification(method, params);
+      else if (typeof id === "number") this.#answered(id, message);
       else this.#log.debug("codex answered an unknown request");
     } catch (error) {
       this.#log.warn("a frame of codex failed", { method: String(method), error: messageOf(error) });
     }
-  }
-
-  /**
-   * An answer that follows a notification is kept back by the server until that is acknowledged, which the kernel does
-   * after 41 ms, or at once with whatever is sent. To this one the server (0.169.0) does nothing, however often it comes.
-   */
-  #acknowledge(): void {
-    this.notify("initialized");
   }
 
   #answered(id: number, message: Record<string, unknown>): void {

@@ -115,7 +115,6 @@ export class CodexSession implements ProviderSession {
       url: this.#url,
       token: this.#address.token,
       version: this.#launch.version,
-      interactive: !this.#launch.headless,
       clock,
       log,
       random: Math.random,
