@@ -97,6 +97,8 @@ export function failedTurn(
     holdQueue(state, now, reason, "turn");
     return;
   }
+  // The turn got beyond what had failed at the login or the quota; the fault shows itself again if it is still there.
+  if (failure !== "cancelled" && state.fault?.shownBy === "turn") state.fault = null;
   const failures = row.failures + 1;
   if (failure === "message" || failures >= state.config.maxFailures) {
     bury(state, effects, now, { ...row, failures }, reason);
