@@ -78,27 +78,28 @@ export class RelayActions {
       case "claim":
       case "renew": {
         const { key } = effect;
+        const renewal = effect.type === "renew";
         // The lease is counted from before the request: the relay cannot have started it earlier.
         const sent = { mono: clock.mono(), wall: clock.wall() };
-        const result =
-          await (effect.type === "claim" ? bus.claim(effect.messageId) : bus.renew(effect.messageId));
+        const result = await (renewal ? bus.renew(effect.messageId) : bus.claim(effect.messageId));
         if (result.ok) {
           // The monotonic clock stands still while the machine sleeps, the lease does not.
           const mono = clock.mono();
           const sentAt = mono - Math.max(mono - sent.mono, clock.wall() - sent.wall);
-          return this.#post({ type: "claim.won", key, sentAt, leaseMs: result.value.leaseMs });
+          return this.#post({ type: "claim.won", key, sentAt, leaseMs: result.value.leaseMs, renewal });
         }
         if (result.kind === "lost") {
           return this.#post({
             type: "claim.lost",
             key,
+            renewal,
             ...(result.holder === undefined ? {} : { holder: result.holder }),
           });
         }
         if (result.kind === "rejected" && (result.status === 404 || result.status === 410)) {
-          return this.#post({ type: "claim.lost", key });
+          return this.#post({ type: "claim.lost", key, renewal });
         }
-        return this.#post({ type: "claim.failed", key, reason: result.message });
+        return this.#post({ type: "claim.failed", key, reason: result.message, renewal });
       }
       case "release": {
         const result = await bus.release(effect.messageId);

@@ -179,3 +179,20 @@ Deno.test("skipped: work taken away while a provider had it is looked up in its 
     if (found === "absent") assertEquals([world.delivery, world.of("deliver")[1]!.redelivery], [first, 1]);
   }
 });
+
+Deno.test("claimed: the late answer to a renewal is not taken for that to a newer claim", () => {
+  const world = working(1);
+  world.after(200_000);
+  assertEquals(world.of("renew").length, 1);
+  const sentAt = world.mono;
+  // Its turn fails and the restart of the agent gives the work back, then it is claimed anew.
+  world.provider({ type: "failed", deliveryIds: [world.delivery], failure: "transient", reason: "503" });
+  world.tick();
+  world.state.leases.clear();
+  world.state.flight.clear();
+  world.state.claiming.set(`${STORE}/1`, "asked");
+  world.post({ type: "claim.won", key: `${STORE}/1`, sentAt, leaseMs: 600_000, renewal: true });
+  assertEquals([world.state.leases.size, world.state.claiming.size], [0, 1]);
+  world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono, leaseMs: 600_000 });
+  assertEquals([world.state.leases.size, world.state.claiming.size], [1, 0]);
+});

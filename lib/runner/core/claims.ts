@@ -13,12 +13,11 @@ const INTERRUPT_MS = 10_000;
 export function storeIs(state: State, effects: Effect[], now: Now, storeId: string): void {
   if (state.storeId === storeId) return;
   state.storeId = storeId;
-  for (const key of [...state.leases.keys(), ...state.claiming]) {
+  for (const key of [...state.leases.keys(), ...state.claiming.keys()]) {
     const row = state.rows.get(key);
     if (row !== undefined && !isForeign(state, row)) continue;
     state.leases.delete(key);
     state.claiming.delete(key);
-    state.reoffered.delete(key);
     if (row?.state.state === "claimed") requeue(state, effects, now, row);
   }
 }
@@ -43,6 +42,11 @@ export function forgetOwed(state: State, effects: Effect[], now: Now, row: Journ
   move(state, effects, now, row, row.state, { acked: true, reply: null });
 }
 
+/** True for the late answer to a renewal of a lease that was given back before the same work was claimed again. */
+export function isStale(state: State, event: { key: string; renewal?: boolean }): boolean {
+  return event.renewal === true && state.claiming.has(event.key);
+}
+
 /** The relay granted or prolonged a lease. */
 export function claimWon(
   state: State,
@@ -53,7 +57,6 @@ export function claimWon(
   leaseMs: number,
 ): void {
   const asked = state.claiming.delete(key);
-  state.reoffered.delete(key);
   const had = state.leases.has(key);
   // The answer to a renewal of a lease that was given back meanwhile: the relay has freed it by now.
   if (!asked && !had) return;
@@ -73,9 +76,9 @@ export function claimWon(
 
 /** Another agent holds the message: nothing of it is delivered; work that runs already is stopped. */
 export function claimLost(state: State, effects: Effect[], now: Now, key: string, holder?: string): void {
+  const offeredAgain = state.claiming.get(key) === "offered again";
   state.claiming.delete(key);
   state.leases.delete(key);
-  const offeredAgain = state.reoffered.delete(key);
   const row = state.rows.get(key);
   if (!row || row.state.state === "done") return;
   if (offeredAgain && row.state.state === "received") {
@@ -96,7 +99,6 @@ export function claimLost(state: State, effects: Effect[], now: Now, key: string
 /** The outcome of a claim is unknown or the relay cannot be reached: try again later. */
 export function claimFailed(state: State, now: Now, key: string): void {
   state.claiming.delete(key);
-  state.reoffered.delete(key);
   const lease = state.leases.get(key);
   if (lease) lease.renewing = false;
   state.claimNotBefore = Math.max(state.claimNotBefore, now.mono + 500 + now.random * 1_500);

@@ -33,7 +33,7 @@ export function offered(
       const next = inFlight(existing.state) ? { state: "received" as const } : existing.state;
       move(state, effects, now, existing, next, { ...again, generation, failures: 0 });
     }
-    if (state.claiming.has(key)) state.reoffered.add(key);
+    if (state.claiming.has(key)) state.claiming.set(key, "offered again");
     return;
   }
   // Missing from the relay's list because it was opened again just then: its earlier life counts.

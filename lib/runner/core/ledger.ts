@@ -66,7 +66,6 @@ function settle(state: State, row: JournalRow): void {
   }
   state.leases.delete(row.key);
   state.claiming.delete(row.key);
-  state.reoffered.delete(row.key);
   if (row.state.state === "skipped") {
     // Not remembered as known: when the agent that won dies, the relay offers the message again, and it must
     // be taken then. Only the attempt is kept, since an identity that the provider has seen never runs again.

@@ -184,7 +184,7 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
     claimable = first(state, state.work);
   }
   if (claimable === undefined) return;
-  state.claiming.add(claimable.key);
+  state.claiming.set(claimable.key, "asked");
   effects.push({ type: "claim", key: claimable.key, messageId: claimable.messageId });
 }
 
@@ -259,7 +259,7 @@ function sendDue(state: State, effects: Effect[], now: Now): void {
     const row = state.rows.get(key);
     if (!row || isForeign(state, row) || state.leases.has(key) || state.claiming.has(key)) continue;
     if (now.mono < state.claimNotBefore) continue;
-    state.claiming.add(key);
+    state.claiming.set(key, "asked");
     effects.push({ type: "claim", key, messageId: row.messageId });
   }
 }

@@ -83,10 +83,13 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       if (event.pressure === "soft") return intake.shedBodies(state);
       return lifecycle.outOfMemory(state, effects, event.rssBytes);
     case "claim.won":
+      if (claims.isStale(state, event)) return;
       return claims.claimWon(state, effects, now, event.key, event.sentAt, event.leaseMs);
     case "claim.lost":
+      if (claims.isStale(state, event)) return;
       return claims.claimLost(state, effects, now, event.key, event.holder);
     case "claim.failed":
+      if (claims.isStale(state, event)) return;
       return claims.claimFailed(state, now, event.key);
     case "handed": {
       const row = ledger.rowOf(state, event.deliveryId);

@@ -69,9 +69,10 @@ export type Event =
   | { type: "dropped"; storeId: string; messageId: number; generation: number }
   /** The process uses much memory: `soft` gives texts back, `hard` ends the run. */
   | { type: "memory"; pressure: "soft" | "hard"; rssBytes: number }
-  | { type: "claim.won"; key: string; sentAt: number; leaseMs: number }
-  | { type: "claim.lost"; key: string; holder?: string }
-  | { type: "claim.failed"; key: string; reason: string }
+  /** `renewal`: the answer is to a renewal of a lease, not to a claim. */
+  | { type: "claim.won"; key: string; sentAt: number; leaseMs: number; renewal?: boolean }
+  | { type: "claim.lost"; key: string; holder?: string; renewal?: boolean }
+  | { type: "claim.failed"; key: string; reason: string; renewal?: boolean }
   | { type: "handed"; key: string; deliveryId: string }
   | { type: "hand.failed"; key: string; deliveryId: string; reason: string }
   /** Not a byte was handed over: the journal could not be written. */
@@ -262,10 +263,11 @@ export interface State {
   interrupted: Map<string, number>;
   byDelivery: Map<string, string>;
   leases: Map<string, Lease>;
-  /** Keys with a claim request under way. */
-  claiming: Set<string>;
-  /** Of those, the ones that were offered again since: a refusal that comes now may be older than the offer. */
-  reoffered: Set<string>;
+  /**
+   * Claim requests under way, by key. `offered again`: the work was offered once more since, so that a refusal that
+   * comes now may be older than the offer.
+   */
+  claiming: Map<string, "asked" | "offered again">;
   /** No claim is tried before this time (monotonic). */
   claimNotBefore: number;
   /** Acks and replies to (re)try: due time on the monotonic clock, Infinity while under way. */
