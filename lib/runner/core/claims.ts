@@ -42,6 +42,11 @@ export function forgetOwed(state: State, effects: Effect[], now: Now, row: Journ
   move(state, effects, now, row, row.state, { acked: true, reply: null });
 }
 
+/** The age of a lease that nobody can be sure of: good for nothing new until it is renewed, but to be renewed at once. */
+export function doubtful(now: Now, leaseMs: number): number {
+  return now.mono - 0.85 * leaseMs;
+}
+
 /** True for the late answer to a renewal of a lease that was given back before the same work was claimed again. */
 export function isStale(state: State, event: { key: string; renewal?: boolean }): boolean {
   return event.renewal === true && state.claiming.has(event.key);
@@ -56,6 +61,7 @@ export function claimWon(
   sentAt: number,
   leaseMs: number,
 ): void {
+  const how = state.claiming.get(key);
   const asked = state.claiming.delete(key);
   const had = state.leases.has(key);
   // The answer to a renewal of a lease that was given back meanwhile: the relay has freed it by now.
@@ -67,7 +73,8 @@ export function claimWon(
     effects.push({ type: "release", messageId: row.messageId });
     return;
   }
-  state.leases.set(key, { sentAt, leaseMs, renewing: false });
+  const since = how === "clock moved" ? Math.min(sentAt, doubtful(now, leaseMs)) : sentAt;
+  state.leases.set(key, { sentAt: since, leaseMs, renewing: false });
   if (row.state.state === "received") {
     const claimed = move(state, effects, now, row, { state: "claimed" });
     if (!had) report(state, effects, now, claimed, "claimed", `lease of ${leaseMs} ms`);

@@ -37,10 +37,11 @@ function noticeSleep(state: State, now: Now): void {
   const aheadMs = state.clockOffset === null ? 0 : offset - state.clockOffset;
   state.clockOffset = offset;
   if (Math.abs(aheadMs) < SLEEP_MS) return;
+  for (const key of state.claiming.keys()) state.claiming.set(key, "clock moved");
   for (const lease of state.leases.values()) {
     if (aheadMs > 0) lease.sentAt -= aheadMs;
     // Set back, the wall clock may hide a sleep: the lease is good for nothing new until it is renewed.
-    else lease.sentAt = Math.min(lease.sentAt, now.mono - 0.85 * lease.leaseMs);
+    else lease.sentAt = Math.min(lease.sentAt, claims.doubtful(now, lease.leaseMs));
   }
 }
 

@@ -265,9 +265,9 @@ export interface State {
   leases: Map<string, Lease>;
   /**
    * Claim requests under way, by key. `offered again`: the work was offered once more since, so that a refusal that
-   * comes now may be older than the offer.
+   * comes now may be older than the offer. `clock moved`: nobody knows how old the lease is that is granted now.
    */
-  claiming: Map<string, "asked" | "offered again">;
+  claiming: Map<string, "asked" | "offered again" | "clock moved">;
   /** No claim is tried before this time (monotonic). */
   claimNotBefore: number;
   /** Acks and replies to (re)try: due time on the monotonic clock, Infinity while under way. */
