@@ -39,6 +39,11 @@ export interface ProviderSetup {
 export interface ProviderLaunch extends ProviderSetup {
   /** Conversation to continue (Claude session id, Codex thread id), null for a new one. */
   resume: string | null;
+  /**
+   * Deliveries that an earlier incarnation was given and that must not run now, since another agent may have the work.
+   * A provider whose queue outlives it takes them out before it goes on.
+   */
+  unwanted: readonly string[];
   /** Rises with every start; events of an old incarnation are ignored by the core. */
   incarnation: number;
   /** The agent's door to this runner. The token belongs in generated 0600 files, never in argv or environment. */

@@ -30,7 +30,7 @@ export class ProviderHost {
   async perform(effect: ProviderEffect): Promise<void> {
     switch (effect.type) {
       case "spawn":
-        return this.#spawn(effect.incarnation, effect.resume);
+        return this.#spawn(effect);
       case "deliver":
         return await this.#deliver(effect);
       case "probe":
@@ -83,11 +83,12 @@ export class ProviderHost {
     this.#post({ type: "spawn.failed", incarnation: current.incarnation, permanent: false, reason });
   }
 
-  #spawn(incarnation: number, resume: string | null): void {
+  #spawn({ incarnation, resume, unwanted }: Extract<ProviderEffect, { type: "spawn" }>): void {
     const { adapter, processes, clock, log, monitor } = this.#ports;
     const session = (async (): Promise<ProviderSession | null> => {
       try {
-        const started = await adapter.spawn(this.#ports.launch(incarnation, resume), {
+        const launch = { ...this.#ports.launch(incarnation, resume), unwanted };
+        const started = await adapter.spawn(launch, {
           processes,
           monitor,
           clock,

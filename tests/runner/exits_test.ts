@@ -196,3 +196,13 @@ Deno.test("claimed: the late answer to a renewal is not taken for that to a newe
   world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono, leaseMs: 600_000 });
   assertEquals([world.state.leases.size, world.state.claiming.size], [1, 0]);
 });
+
+Deno.test("skipped: a provider is told which deliveries of an earlier incarnation must not run", () => {
+  const world = working(1);
+  const { delivery } = world;
+  world.post({ type: "offered", message: message(2) });
+  world.post({ type: "exited", incarnation: 1, status: { code: 1, signal: null } });
+  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  assert(world.tick());
+  assertEquals(world.of("spawn").map((effect) => effect.unwanted), [[delivery]]);
+});

@@ -18,6 +18,8 @@ export class CodexModel extends ProcessModel {
     this.agent.records(this.conversation);
     this.later(world.random.between(100, 1_500), () => {
       this.agent.paused = world.faults.fires("codex.paused");
+      const wanted = this.agent.queue.filter(({ deliveryId }) => !launch.unwanted.includes(deliveryId));
+      this.agent.queue.splice(0, Infinity, ...wanted);
       // What is queued starts with the resume, before anybody is told that the thread is there.
       this.#next();
       this.ready = true;

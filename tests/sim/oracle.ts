@@ -223,6 +223,11 @@ export class Oracle {
     if (UNSTOPPABLE.some((kind) => this.#world.faults.fired.has(kind))) {
       return this.sometimes("work was done by two because the agent could not be stopped");
     }
+    if (each.damaged > 0) return this.sometimes("work was done by two because its row was damaged");
+    // Nothing is left on this machine that could stop the agent before the next start.
+    if (this.#world.faults.fired.has("guard.dead")) {
+      return this.sometimes("work was done by two because runner and guard were both gone");
+    }
     // Done in time, and no ack reached the relay before the lease ran out: nobody can prevent that.
     if (each.leasedWhenDone) return this.sometimes("work was done by two because no ack could get through");
     this.violated("I4", `${each.key} was done by two agents`);

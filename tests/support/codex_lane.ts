@@ -52,7 +52,16 @@ export class CodexLane {
   #ids = 0;
   #person: { id: number; ask(method: string, params: Record<string, unknown>): void } | null = null;
 
-  constructor(options: { dir: string; clock: PatientClock; model: FakeModel; random(): number }) {
+  constructor(
+    options: {
+      dir: string;
+      clock: PatientClock;
+      model: FakeModel;
+      random(): number;
+      /** What an earlier run left in the journal. */
+      left?(store: ThreadStore): { open: JournalRow[]; resume: string };
+    },
+  ) {
     this.#model = async (turn) => {
       const marks = () => new Set(turn.text.match(MARK) ?? []);
       await this.beforeAnswer(turn.text);
@@ -70,7 +79,7 @@ export class CodexLane {
       log: noLog,
       bus: this.#bus(),
       http: noHttp,
-      journal: memoryJournal(),
+      journal: memoryJournal(options.left?.(this.store)),
       adapter: createCodexAdapter(),
       processes: this.#processes(),
       monitor: { deliver: () => Promise.reject(new Error("no monitor")), watch: () => () => {} },
@@ -252,16 +261,18 @@ export class CodexLane {
 }
 
 /** A journal that lasts as long as its runner, which is not what these tests are about. */
-function memoryJournal(): Journal {
+function memoryJournal(
+  left: { open: JournalRow[]; resume: string | null } = { open: [], resume: null },
+): Journal {
   const rows = new Map<string, JournalRow>();
   return {
     load: () => ({
-      open: [],
+      open: left.open,
       known: [],
       left: [],
       dead: [],
       commands: [],
-      resume: null,
+      resume: left.resume,
       incarnation: 0,
       quarantined: [],
     }),

@@ -3,7 +3,16 @@ import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
 import { approvalSettings, splitArguments, type ThreadArguments } from "./arguments.ts";
-import { isGone, listTurns, modeOf, type OpenedThread, resumeThread, type ThreadInfo } from "./calls.ts";
+import {
+  isGone,
+  listQueue,
+  listTurns,
+  modeOf,
+  type OpenedThread,
+  resumeThread,
+  type ThreadInfo,
+  unqueue,
+} from "./calls.ts";
 import { Connection } from "./connection.ts";
 import { Conversations, type Following, isConversation } from "./conversations.ts";
 import { ThreadMemory } from "./memory.ts";
@@ -201,6 +210,7 @@ export class CodexSession implements ProviderSession {
     thread: CodexThread,
     settings: Record<string, unknown> = {},
   ): Promise<CodexThread> {
+    if (!this.#ready) await this.#dropUnwanted(rpc, thread.id);
     await this.#conversations.resuming(thread.id, async () => {
       const resumed = await resumeThread(rpc, this.#ports.clock, thread.id, settings);
       if ("approvalPolicy" in settings) this.#mode = modeOf(resumed);
@@ -208,6 +218,15 @@ export class CodexSession implements ProviderSession {
       this.#conversations.changed();
     });
     return thread;
+  }
+
+  /** What is queued begins with the resume, so work that may be another agent's by now is taken out before. */
+  async #dropUnwanted(rpc: RpcLink, threadId: string): Promise<void> {
+    const unwanted = new Set(this.#launch.unwanted);
+    if (unwanted.size === 0) return;
+    for (const entry of await listQueue(rpc, threadId)) {
+      if (unwanted.has(entry.clientUserMessageId)) await unqueue(rpc, threadId, entry);
+    }
   }
 
   async #subscribeOrDrop(rpc: RpcLink, thread: CodexThread): Promise<void> {

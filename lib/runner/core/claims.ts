@@ -1,3 +1,4 @@
+import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
 import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
 import { move, report, requeue } from "./ledger.ts";
@@ -101,6 +102,22 @@ export function claimLost(state: State, effects: Effect[], now: Now, key: string
   const handed = row.handed === true || inFlight(row.state);
   const skipped = move(state, effects, now, row, { state: "skipped", reason }, { handed });
   report(state, effects, now, skipped, "skipped", reason);
+}
+
+/**
+ * Deliveries that a provider may still hold and that must not run: work whose lease is not ours any more, and work that
+ * was taken away while a provider had it.
+ */
+export function unwanted(state: State): string[] {
+  const ids: string[] = [];
+  for (const key of state.claimed) {
+    const row = state.rows.get(key);
+    if (row !== undefined && inFlight(row.state) && !state.leases.has(key)) ids.push(row.state.deliveryId);
+  }
+  for (const { handed, storeId, messageId, attempt, generation } of state.skipped.values()) {
+    if (handed) ids.push(deliveryIdOf(storeId, state.config.agentId, messageId, attempt, generation));
+  }
+  return ids;
 }
 
 /** The outcome of a claim is unknown or the relay cannot be reached: try again later. */

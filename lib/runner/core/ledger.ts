@@ -69,8 +69,8 @@ function settle(state: State, row: JournalRow): void {
   if (row.state.state === "skipped") {
     // Not remembered as known: when the agent that won dies, the relay offers the message again, and it must
     // be taken then. Only the attempt is kept, since an identity that the provider has seen never runs again.
-    const { attempt, redelivery, handed = false } = row;
-    state.skipped.set(row.key, { attempt, redelivery, handed });
+    const { storeId, messageId, attempt, generation, redelivery, handed = false } = row;
+    state.skipped.set(row.key, { storeId, messageId, attempt, generation, redelivery, handed });
     trim(state.skipped, SKIPPED_LIMIT);
     return;
   }

@@ -1,6 +1,7 @@
 import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { FailureClass, ProviderEvent } from "../../providers/contract.ts";
+import { unwanted } from "./claims.ts";
 import { used } from "./goal.ts";
 import { requeue, rowOf } from "./ledger.ts";
 import { done, evidence, failedTurn, holdQueue } from "./turns.ts";
@@ -25,7 +26,8 @@ const USELESS_EXITS = new Set([2, 126, 127]);
 export function spawn(state: State, effects: Effect[]): void {
   state.incarnation++;
   state.provider = { state: "spawning", incarnation: state.incarnation };
-  effects.push({ type: "spawn", incarnation: state.incarnation, resume: state.resume });
+  const { incarnation, resume } = state;
+  effects.push({ type: "spawn", incarnation, resume, unwanted: unwanted(state) });
 }
 
 /** True when an event belongs to the provider that runs now; late ones of an old process are dropped. */

@@ -125,7 +125,7 @@ export type Effect =
   | { type: "fetch"; key: string; messageId: number }
   /** A finished message was offered again. */
   | { type: "reoffered"; key: string; messageId: number }
-  | { type: "spawn"; incarnation: number; resume: string | null }
+  | { type: "spawn"; incarnation: number; resume: string | null; unwanted: string[] }
   | { type: "probe"; incarnation: number; deliveryIds: string[] }
   | { type: "interrupt" }
   | { type: "stop-provider"; graceful: boolean; timeoutMs: number }
@@ -244,7 +244,10 @@ export interface State {
   /** Finished keys remembered for dedup, oldest first; bounded. */
   known: Set<string>;
   /** Attempt to begin with when a message whose claim was lost is offered again; bounded. */
-  skipped: Map<string, Pick<JournalRow, "attempt" | "redelivery" | "handed">>;
+  skipped: Map<
+    string,
+    Pick<JournalRow, "storeId" | "messageId" | "attempt" | "generation" | "redelivery" | "handed">
+  >;
   /** Dead letters that are no more, with the life that they died in: a person may have opened them again; bounded. */
   gone: Map<string, JournalRow>;
   /** Dead letters by key, oldest first, without their texts; bounded. */
