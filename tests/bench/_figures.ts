@@ -26,13 +26,21 @@ export async function commandMs(command: Deno.Command): Promise<number> {
   return performance.now() - began;
 }
 
-/** p50 and p99 of `fdatasync` after appending 256 bytes, in milliseconds, where the bench keeps its files. */
-export function fdatasyncMs(dir: string, count = 200): { p50: number; p99: number } {
+/**
+ * p50 and p99 of `fdatasync` after appending 256 bytes, in milliseconds, where the bench keeps its files. With
+ * `perSecond` one is taken at that pace: after 10 ms of rest it costs more than one in a row (disk and processor have to
+ * wake up), and a commit at 100 messages/s is of that kind.
+ */
+export async function fdatasyncMs(
+  dir: string,
+  { count = 200, perSecond = Infinity }: { count?: number; perSecond?: number } = {},
+): Promise<{ p50: number; p99: number }> {
   const file = Deno.openSync(`${dir}/fdatasync`, { create: true, append: true });
   const bytes = new Uint8Array(256);
   const times: number[] = [];
   try {
     for (let i = 0; i < count; i++) {
+      if (perSecond !== Infinity) await new Promise((resolve) => setTimeout(resolve, 1_000 / perSecond));
       file.writeSync(bytes);
       const began = performance.now();
       file.syncDataSync();

@@ -9,7 +9,11 @@ import { sender, stop, withRelayProcess } from "./_relay.ts";
 const DEPTHS = [10, 100, 1_000, 10_000];
 const AGENTS = [1, 10, 100, 1_000];
 const LANES = 64;
-const PER_AGENT_RUN = 2_000;
+/**
+ * How messages come to the agents, and how many: each by itself, so that what is compared differs in the number of agents
+ * and in nothing else; and from 64 lanes at once, where the messages of one agent share frames and those of many do not.
+ */
+const ARRIVALS = [["alone", 1, 4_000], ["burst", LANES, 10_000]] as const;
 
 export const runs = 1;
 
@@ -21,7 +25,10 @@ export async function run(): Promise<Record<string, number>> {
   const figures = { ...await byDepth(), ...await byAgents() };
   figures.depth_10000_x_10 = figures.cpu_us_at_depth_10000! / figures.cpu_us_at_depth_10!;
   figures.depth_10000_x_1000 = figures.cpu_us_at_depth_10000! / figures.cpu_us_at_depth_1000!;
-  figures.agents_1000_x_1 = figures.cpu_us_at_agents_1000! / figures.cpu_us_at_agents_1!;
+  for (const [name] of ARRIVALS) {
+    figures[`agents_1000_x_1_${name}`] = figures[`cpu_us_at_agents_1000_${name}`]! /
+      figures[`cpu_us_at_agents_1_${name}`]!;
+  }
   return figures;
 }
 
@@ -118,7 +125,7 @@ async function byAgents(): Promise<Record<string, number>> {
         60_000,
       );
       const bus = await sender(url, token, "bench");
-      const pour = async (total: number) => {
+      const pour = async (total: number, lanes: number) => {
         const goal = read + total;
         let next = 0;
         const lane = async () => {
@@ -127,13 +134,15 @@ async function byAgents(): Promise<Record<string, number>> {
             if (!ok) throw new Error("not accepted");
           }
         };
-        await Promise.all(Array.from({ length: LANES }, lane));
+        await Promise.all(Array.from({ length: lanes }, lane));
         await until("every read", () => read >= goal, 120_000);
       };
-      await pour(1_000);
-      const before = await cpuMs(relay.pid);
-      await pour(PER_AGENT_RUN);
-      figures[`cpu_us_at_agents_${agents}`] = (await cpuMs(relay.pid) - before) / PER_AGENT_RUN * 1_000;
+      for (const [name, lanes, count] of ARRIVALS) {
+        await pour(2_000, lanes);
+        const before = await cpuMs(relay.pid);
+        await pour(count, lanes);
+        figures[`cpu_us_at_agents_${agents}_${name}`] = (await cpuMs(relay.pid) - before) / count * 1_000;
+      }
       await Promise.all([...clients, bus].map((each) => each.close()));
     });
   }

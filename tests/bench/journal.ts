@@ -27,8 +27,8 @@ function row(id: number, state: MessageState): JournalRow {
 
 /** One commit of the journal (synchronous=FULL) with one new message of 1 KiB, and with a window of 64, beside `fdatasync`. */
 export async function run(): Promise<Record<string, number>> {
-  return await withTempDir((dir) => {
-    const sync = fdatasyncMs(dir);
+  return await withTempDir(async (dir) => {
+    const sync = await fdatasyncMs(dir);
     const journal = openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log: noLog });
     let id = 0;
     const commit = (rows: number, state: MessageState) => {
