@@ -13,11 +13,12 @@ import type {
 } from "../protocol/message.ts";
 import { AgentDirectory } from "./agents.ts";
 import { RelayAuth } from "./auth.ts";
+import { type Claimant, ClaimStore } from "./claims.ts";
 import { type CommandInput, CommandStore } from "./commands.ts";
 import { RelayDatabase } from "./database.ts";
 import { type DeadLetterKey, DeadLetters } from "./dead_letters.ts";
 import { type Connection, Hub } from "./hub.ts";
-import { type Claimant, MessageStore } from "./messages.ts";
+import { MessageStore } from "./messages.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
 
@@ -41,6 +42,7 @@ export class RelayService {
   readonly #db: RelayDatabase;
   readonly agents: AgentDirectory;
   readonly messages: MessageStore;
+  readonly #claims: ClaimStore;
   readonly receipts: ReceiptStore;
   readonly dead: DeadLetters;
   readonly #retention: Retention;
@@ -59,7 +61,8 @@ export class RelayService {
     this.#log = options.log;
     this.#db = new RelayDatabase(options.dbPath);
     this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
-    this.messages = new MessageStore(this.#db, this.agents, options.leaseMs);
+    this.messages = new MessageStore(this.#db, this.agents);
+    this.#claims = new ClaimStore(this.#db, options.leaseMs);
     this.receipts = new ReceiptStore(this.#db, this.messages);
     this.dead = new DeadLetters(this.#db, this.messages, this.receipts);
     this.#retention = new Retention(this.#db, this.messages);
@@ -141,11 +144,11 @@ export class RelayService {
   }
 
   claim(id: number, by: Claimant, renewal: boolean): Promise<ClaimGrant> {
-    return this.#db.write(() => this.messages.claim(id, by, this.now, renewal));
+    return this.#db.write(() => this.#claims.claim(id, by, this.now, renewal));
   }
 
   async release(id: number, by: Claimant): Promise<void> {
-    const freed = await this.#db.write(() => this.messages.release(id, by));
+    const freed = await this.#db.write(() => this.#claims.release(id, by));
     if (freed) this.#offerAgain(id, by.agentId);
   }
 
@@ -292,7 +295,7 @@ export class RelayService {
     void this.#db.write(() => ({
       mail: this.#expireMail(),
       commands: this.commands.expire(this.now),
-      claims: this.messages.expireClaims(this.now),
+      claims: this.#claims.expire(this.now),
       said: this.agents.persist(),
     })).then(({ mail, commands, claims, said }) => {
       this.agents.persisted(said);

@@ -25,7 +25,7 @@ async function withStore(
 ): Promise<void> {
   await withTempDir(async (dir) => {
     const db = new RelayDatabase(join(dir, "relay.db"));
-    const messages = new MessageStore(db, new AgentDirectory(db, () => true), 60_000);
+    const messages = new MessageStore(db, new AgentDirectory(db, () => true));
     const receipts = new ReceiptStore(db, messages);
     const dead = new DeadLetters(db, messages, receipts);
     const send = (ttlMs = DAY_MS) =>
@@ -175,7 +175,7 @@ Deno.test("a database of version 2 keeps its messages and receipts, in order", a
     old.close();
     const db = new RelayDatabase(path);
     try {
-      const messages = new MessageStore(db, new AgentDirectory(db, () => true), 60_000);
+      const messages = new MessageStore(db, new AgentDirectory(db, () => true));
       const receipts = new ReceiptStore(db, messages);
       assertEquals(messages.unread("worker", 0, 10, NOW).messages.map(({ id, body }) => [id, body]), [
         [7, "hello"],
