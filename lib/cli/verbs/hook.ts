@@ -7,22 +7,27 @@ const CHUNK_BYTES = 64 * 1024;
 /** The agent may wait for its hook: whatever happens, it waits no longer than this. */
 const DEADLINE_MS = 1_000;
 
-/**
- * Posts one hook of the agent, from standard input, to its runner. For the one event that Claude Code (2.1.330) cannot
- * post itself. Always returns 0: a runner that is gone is no reason to disturb the agent.
- */
+/** The verb as a person may call it; the agent's hooks take the shorter way of `main.ts` to the same work. */
 export const run: Verb = async ({ positionals }, io) => {
-  try {
-    const control = await readControlFile(io.env.AGENT_RELAY_CONTROL_FILE);
-    if (!control.ok) return 0;
-    const signal = AbortSignal.timeout(DEADLINE_MS);
-    const body = await readInput(signal);
-    if (body === null) return 0;
-    const { url, hookToken } = control.access;
-    await postHook({ url, token: hookToken, event: positionals[0] ?? "", body }, signal);
-  } catch { /* nothing that the agent should hear of */ }
+  await passHookOn(positionals[0] ?? "", io.env.AGENT_RELAY_CONTROL_FILE);
   return 0;
 };
+
+/**
+ * Posts one hook of the agent, from standard input, to its runner. For the one event that Claude Code (2.1.330) cannot
+ * post itself. Never rejects: a runner that is gone is no reason to disturb the agent.
+ */
+export async function passHookOn(event: string, controlFile: string | undefined): Promise<void> {
+  try {
+    const control = await readControlFile(controlFile);
+    if (!control.ok) return;
+    const signal = AbortSignal.timeout(DEADLINE_MS);
+    const body = await readInput(signal);
+    if (body === null) return;
+    const { url, hookToken } = control.access;
+    await postHook({ url, token: hookToken, event, body }, signal);
+  } catch { /* nothing that the agent should hear of */ }
+}
 
 /**
  * Standard input to its end; null when it is longer than a hook may be. Rejects when the signal aborts; the read that
