@@ -142,6 +142,45 @@ Deno.test("step() makes a poison message a dead letter and lets the queue move o
   assertEquals(world.state.dead.size, 1);
 });
 
+Deno.test("step() takes proof that comes after the record said absent, and does not deliver again", () => {
+  const world = new CoreWorld({ window: 2 }).up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  const [first, second] = world.of("deliver");
+  world.post({ type: "hand.failed", key: second!.key, deliveryId: second!.deliveryId, reason: "slow pipe" });
+  world.provider({
+    type: "failed",
+    deliveryIds: [first!.deliveryId],
+    failure: "provider",
+    reason: "login expired",
+  });
+  world.after(5_000);
+  const absent = new Map([[second!.deliveryId, { state: "absent" as const }]]);
+  world.post({ type: "probed", incarnation: 1, results: absent });
+  assertEquals(world.row(2)?.state.state, "received");
+  assertEquals(world.of("deliver").length, 2, "the queue is held");
+
+  world.provider({ type: "evidence", deliveryId: second!.deliveryId, stage: "seen", evidence: "s" });
+  assertEquals(world.row(2)?.state.state, "seen");
+  world.provider({ type: "done", deliveryIds: [second!.deliveryId], text: "", evidence: "d" });
+  assertEquals(world.of("ack").map((effect) => effect.messageId), [2]);
+  while (world.tick(600_000) && world.mono < 3_600_000);
+  assertEquals(world.of("deliver").filter(({ message }) => message.id === 2).length, 1);
+});
+
+Deno.test("step() does not take proof of an earlier attempt for one of a message that waits for its next", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  const { delivery } = world;
+  world.post({ type: "offered", message: message(2) });
+  world.provider({ type: "failed", deliveryIds: [delivery], failure: "transient", reason: "overloaded" });
+  assertNotEquals(world.delivery, delivery, "the second one is with the provider");
+  world.tick(60_000);
+  assertEquals([world.row(1)?.state.state, world.row(1)?.attempt], ["received", 2]);
+  world.provider({ type: "evidence", deliveryId: delivery, stage: "seen", evidence: "s" });
+  assertEquals(world.row(1)?.state.state, "received");
+});
+
 Deno.test("step() asks the provider's record before it delivers again after a crash", () => {
   const world = new CoreWorld().up();
   world.post({ type: "offered", message: message(1) });

@@ -42,6 +42,11 @@ export class EchoModel extends ProcessModel {
 
   probe(deliveryIds: string[]): Promise<Map<string, ProbeResult>> {
     const results = this.recorded(deliveryIds);
+    for (const [id, { state }] of results) {
+      if (state === "absent" && this.held.has(id)) {
+        results.set(id, { state: "placed", evidence: "in the input of the echo agent" });
+      }
+    }
     return new Promise((resolve) => this.world.machine.later(5, () => resolve(results)));
   }
 

@@ -27,7 +27,8 @@ class EchoSession implements ProviderSession {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #encoder = new TextEncoder();
   readonly exited: Promise<ExitStatus>;
-  #inFlight = 0;
+  /** Deliveries that were written to the agent and have not ended. */
+  readonly #open = new Set<string>();
   /** Lines that go out together, and their way out. */
   #waiting = "";
   #writing: Promise<void> | null = null;
@@ -95,7 +96,7 @@ class EchoSession implements ProviderSession {
           evidence: "echo agent ended its answer",
           ...(message.costUsd === undefined ? {} : { costUsd: message.costUsd }),
         });
-        return this.#ended();
+        return this.#ended(message.deliveryId);
       case "failed":
         emit({
           type: "failed",
@@ -103,17 +104,20 @@ class EchoSession implements ProviderSession {
           failure: message.failure,
           reason: message.reason,
         });
-        return this.#ended();
+        return this.#ended(message.deliveryId);
     }
   }
 
-  #ended(): void {
-    if (--this.#inFlight === 0) this.#ports.emit({ type: "activity", activity: "idle" });
+  #ended(deliveryId: string): void {
+    if (this.#open.delete(deliveryId) && this.#open.size === 0) {
+      this.#ports.emit({ type: "activity", activity: "idle" });
+    }
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (this.#inFlight++ === 0) this.#ports.emit({ type: "activity", activity: "busy" });
+    if (this.#open.size === 0) this.#ports.emit({ type: "activity", activity: "busy" });
+    this.#open.add(delivery.deliveryId);
     await this.#write({ type: "deliver", deliveryId: delivery.deliveryId, text: delivery.text });
   }
 
@@ -147,13 +151,16 @@ class EchoSession implements ProviderSession {
         results.set(id, { state: "done", evidence: "record of the echo agent", text: "" });
       } else if (handled.has(SEEN + id)) {
         results.set(id, { state: "seen", evidence: "record of the echo agent" });
+      } else if (this.#open.has(id)) {
+        // Its input is read in order, so that what waits there behind others is in no record yet.
+        results.set(id, { state: "placed", evidence: "in the input of the echo agent" });
       } else results.set(id, { state: "absent" });
     }
     return results;
   }
 
   async interrupt(): Promise<void> {
-    if (this.#inFlight > 0) await this.#write({ type: "interrupt" }).catch(() => {});
+    if (this.#open.size > 0) await this.#write({ type: "interrupt" }).catch(() => {});
   }
 
   async shutdown(options: { graceful: boolean; timeoutMs: number }): Promise<ExitStatus> {

@@ -1,7 +1,6 @@
-import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
 import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
-import { move, report, requeue } from "./ledger.ts";
+import { identityOf, move, report, requeue } from "./ledger.ts";
 import type { Effect, Now, State } from "./types.ts";
 
 /** Wait before work is claimed again that was refused and offered meanwhile. */
@@ -114,9 +113,7 @@ export function unwanted(state: State): string[] {
     const row = state.rows.get(key);
     if (row !== undefined && inFlight(row.state) && !state.leases.has(key)) ids.push(row.state.deliveryId);
   }
-  for (const { handed, storeId, messageId, attempt, generation } of state.skipped.values()) {
-    if (handed) ids.push(deliveryIdOf(storeId, state.config.agentId, messageId, attempt, generation));
-  }
+  for (const left of state.skipped.values()) if (left.handed) ids.push(identityOf(state, left));
   return ids;
 }
 

@@ -1,3 +1,4 @@
+import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow, MessageState } from "../../inbox/contract.ts";
 import { bodyBytes, finished, inFlight, mayAck } from "../../inbox/core/row.ts";
 import type { SideStage, Stage } from "../../protocol/message.ts";
@@ -9,6 +10,8 @@ import { enqueue } from "./waiting.ts";
 
 /** Lost claims whose attempt is remembered. */
 const SKIPPED_LIMIT = 1_000;
+/** Deliveries put back in line that may be begun after all. */
+const PUT_BACK_LIMIT = 1_000;
 
 /** Writes a row's new state to memory, journal and receipt. */
 export function move(
@@ -38,6 +41,7 @@ export function move(
     if (updated.message?.claimable) state.claimed.add(row.key);
     if (isTask(updated)) state.tasks.add(row.key);
     state.byDelivery.set(next.deliveryId, row.key);
+    state.putBack.delete(next.deliveryId);
     state.progress.set(row.key, now.mono);
   }
   if (next.state === "retry") state.retries.set(row.key, now.mono + Math.max(0, next.notBefore - now.wall));
@@ -128,6 +132,50 @@ export function report(
 export function rowOf(state: State, deliveryId: string): JournalRow | undefined {
   const key = state.byDelivery.get(deliveryId);
   return key === undefined ? undefined : state.rows.get(key);
+}
+
+/** The identity of a row's present attempt: the same whenever it is handed over again. */
+export function identityOf(
+  state: State,
+  row: Pick<JournalRow, "storeId" | "messageId" | "attempt" | "generation">,
+): string {
+  return deliveryIdOf(row.storeId, state.config.agentId, row.messageId, row.attempt, row.generation);
+}
+
+/**
+ * Returns the row that something the provider tells belongs to: one in flight, or one that was put back in line because
+ * the provider's record did not have it yet, and that the provider has begun after all. That one is in flight again.
+ */
+export function takeUp(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  deliveryId: string,
+): JournalRow | undefined {
+  const row = rowOf(state, deliveryId);
+  if (row !== undefined) return row;
+  const key = state.putBack.get(deliveryId);
+  const waiting = key === undefined ? undefined : state.rows.get(key);
+  if (waiting?.state.state !== "received" && waiting?.state.state !== "claimed") return undefined;
+  if (identityOf(state, waiting) !== deliveryId) return undefined;
+  const { incarnation } = state;
+  return move(state, effects, now, waiting, { state: "delivering", deliveryId, incarnation });
+}
+
+/**
+ * Puts a message back in line whose delivery the provider's record does not have. The attempt stays: it was never proven
+ * to have failed, so its identity must not change.
+ */
+export function putBack(
+  state: State,
+  effects: Effect[],
+  now: Now,
+  row: JournalRow,
+  deliveryId: string,
+): void {
+  requeue(state, effects, now, row, { redelivery: row.redelivery + 1 });
+  state.putBack.set(deliveryId, row.key);
+  trim(state.putBack, PUT_BACK_LIMIT);
 }
 
 /** Puts a message back in line for delivery; claimed when its lease still stands. */

@@ -1,11 +1,10 @@
-import { deliveryIdOf } from "../../base/uuid.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
 import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
 import { doneUntold, goalEnd, mayDeliver } from "./goal.ts";
 import { resync } from "./intake.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
 import { forgetOwed, isForeign } from "./claims.ts";
-import { move, report, requeue } from "./ledger.ts";
+import { identityOf, move, report, requeue } from "./ledger.ts";
 import { releaseHeld, spawn } from "./provider.ts";
 import { sameVerdict, statusOf, verdictOf } from "./status.ts";
 import type { Effect, Lease, Now, State } from "./types.ts";
@@ -200,13 +199,7 @@ function wantBody(state: State, now: Now, row: JournalRow | undefined): void {
 
 function deliver(state: State, effects: Effect[], now: Now, row: JournalRow, incarnation: number): void {
   const message = row.message!;
-  const deliveryId = deliveryIdOf(
-    row.storeId,
-    state.config.agentId,
-    row.messageId,
-    row.attempt,
-    row.generation,
-  );
+  const deliveryId = identityOf(state, row);
   if (row.handed === true) {
     move(state, effects, now, row, { state: "delivering", deliveryId, incarnation }, { handed: false });
     state.suspects.set(row.key, now.mono + 1);

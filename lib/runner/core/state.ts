@@ -50,6 +50,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     interrupted: new Map(),
     tasks: new Set(),
     byDelivery: new Map(),
+    putBack: new Map(),
     leases: new Map(),
     claiming: new Map(),
     claimNotBefore: -Infinity,

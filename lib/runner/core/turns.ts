@@ -2,7 +2,7 @@ import type { JournalRow } from "../../inbox/contract.ts";
 import { inFlight } from "../../inbox/core/row.ts";
 import type { FailureClass, ProbeResult } from "../../providers/contract.ts";
 import { isForeign } from "./claims.ts";
-import { move, report, requeue, rowOf } from "./ledger.ts";
+import { move, putBack, report, requeue, rowOf, takeUp } from "./ledger.ts";
 import type { Effect, Fault, Now, State } from "./types.ts";
 
 /** First back-off after a failed turn; doubles up to {@linkcode RETRY_CAP_MS}. */
@@ -21,7 +21,7 @@ export function evidence(
   stage: "placed" | "seen",
   proof: string,
 ): void {
-  const row = rowOf(state, deliveryId);
+  const row = takeUp(state, effects, now, deliveryId);
   if (!row || !inFlight(row.state)) return;
   state.progress.set(row.key, now.mono);
   state.suspects.delete(row.key);
@@ -53,7 +53,7 @@ export function done(
   text: string,
   proof: string,
 ): void {
-  const row = rowOf(state, deliveryId);
+  const row = takeUp(state, effects, now, deliveryId);
   if (!row || !inFlight(row.state)) return;
   state.run.text = text;
   const wantsReply = row.message?.replyExpected === true;
@@ -72,7 +72,7 @@ export function failedTurn(
   failure: FailureClass,
   reason: string,
 ): void {
-  const row = rowOf(state, deliveryId);
+  const row = takeUp(state, effects, now, deliveryId);
   if (!row || !inFlight(row.state)) return;
   const direct = row.message === null || !row.message.claimable;
   if (row.state.state === "seen" && direct) {
@@ -201,8 +201,7 @@ export function probed(state: State, effects: Effect[], now: Now, results: Map<s
         if (row.state.state === "seen") {
           failedTurn(state, effects, now, deliveryId, "cancelled", "the turn was cut off");
         } else {
-          // The attempt stays: it was never proven to have failed, so its identity must not change.
-          requeue(state, effects, now, row, { redelivery: row.redelivery + 1 });
+          putBack(state, effects, now, row, deliveryId);
         }
         break;
     }

@@ -265,6 +265,8 @@ export interface State {
    */
   interrupted: Map<string, number>;
   byDelivery: Map<string, string>;
+  /** Deliveries whose message waits again since the provider's record did not have them; it may begin them after all. */
+  putBack: Map<string, string>;
   leases: Map<string, Lease>;
   /**
    * Claim requests under way, by key. `offered again`: the work was offered once more since, so that a refusal that

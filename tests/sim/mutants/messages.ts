@@ -1,6 +1,7 @@
 import type { Mutant } from "./patch.ts";
 
 const ANSWERS = "lib/runner/core/answers.ts";
+const LEDGER = "lib/runner/core/ledger.ts";
 const TURNS = "lib/runner/core/turns.ts";
 const INTAKE = "lib/runner/core/intake.ts";
 const PUMP = "lib/runner/core/pump.ts";
@@ -226,7 +227,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     name: "redelivery unmarked",
     defect: "the model is not told that it may have had the message",
     breaks: "I3",
-    file: TURNS,
+    file: LEDGER,
     edits: [{
       find: `requeue(state, effects, now, row, { redelivery: row.redelivery + 1 });`,
       replace: `requeue(state, effects, now, row);`,
