@@ -38,6 +38,7 @@ export async function runEchoAgent(
   const turn = async (deliveryId: string, text: string): Promise<void> => {
     const failed = (failure: FailureClass, reason: string) =>
       say({ type: "failed", deliveryId, failure, reason });
+    pause.arm();
     say({ type: "placed", deliveryId });
     if (fail !== null && fail !== "seen") return void failed(fail, `echo was told to fail (${fail})`);
     // An answer that takes time is handled only when it has ended.
@@ -83,32 +84,40 @@ export async function runEchoAgent(
   return await Promise.race([read(), exited.promise]);
 }
 
-/** One pause at a time, which can be ended early. */
+/** The pause of one turn at a time, which can be ended early: also before it has begun, while the turn says so far. */
 function pauses() {
-  let settle: ((whole: boolean) => void) | null = null;
+  let ended = false;
   let closed = false;
+  let settle: (() => void) | null = null;
   return {
     get closed() {
       return closed;
     },
+    /** A turn begins; ends that came earlier were not meant for it. */
+    arm() {
+      ended = closed;
+    },
     /** Resolves true after the whole time, false when it was ended early. */
     async wait(ms: number): Promise<boolean> {
       let timer: ReturnType<typeof setTimeout> | undefined;
-      const whole = await new Promise<boolean>((resolve) => {
+      await new Promise<void>((resolve) => {
+        if (ended) return resolve();
         settle = resolve;
-        timer = setTimeout(() => resolve(true), ms);
+        timer = setTimeout(resolve, ms);
       });
       clearTimeout(timer);
       settle = null;
-      return whole;
+      return !ended;
     },
+    /** Ends the pause of the turn that runs. */
     end() {
-      settle?.(false);
+      ended = true;
+      settle?.();
     },
     /** Ends this pause and has no further turn begun. */
     close() {
       closed = true;
-      settle?.(false);
+      this.end();
     },
   };
 }
