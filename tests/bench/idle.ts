@@ -1,6 +1,7 @@
 import { join } from "@std/path";
 import { TestHome } from "../support/runner_process.ts";
 import { withTempDir } from "../support/temp.ts";
+import { compiledPair, prefixed, subdirectory } from "./_compiled.ts";
 import { childrenOf, processFigures } from "./_proc.ts";
 import { stop } from "./_relay.ts";
 
@@ -22,47 +23,68 @@ socket.onmessage = () => console.log("up");
 
 export const runs = 3;
 
-/** Memory and processor of a runner that has nothing to do, with its relay in it, against a bare Deno process. */
+/**
+ * Memory and processor of a runner that has nothing to do, with its relay in it, against a bare process: from the sources,
+ * where both share the pages of Deno's program with whatever else runs of it, and compiled, where neither shares anything.
+ */
 export async function run(): Promise<Record<string, number>> {
   return await withTempDir(async (dir) => {
-    await using home = new TestHome(dir);
     const script = join(dir, "bare.ts");
     await Deno.writeTextFile(script, BARE);
-    const bare = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-config", "--allow-net", script],
-      cwd: dir,
-      clearEnv: true,
-      env: home.env,
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    const runner = home.start(["echo", "--label", "api"]);
-    await home.untilReady("api");
-    await rest(REST_MS);
-    const children = await childrenOf(runner.pid);
-    const guard = children.find(({ args }) => args.includes("relay-guard"));
-    if (guard === undefined) throw new Error(`no guard among ${children.map(({ args }) => args)}`);
-    const pids = [runner.pid, guard.pid, bare.pid];
-    const before = await processFigures(pids);
-    await rest(WATCH_MS);
-    const after = await processFigures(pids);
-    bare.kill("SIGKILL");
-    await bare.status;
-    await stop(runner);
-    const [own, guarding, least] = after;
-    const cpu = (index: number) => (after[index]!.cpuMs - before[index]!.cpuMs) / WATCH_MS * 100;
-    return {
-      runner_pss_mib: own!.pssKib / 1024,
-      guard_pss_mib: guarding!.pssKib / 1024,
-      bare_pss_mib: least!.pssKib / 1024,
-      runner_rss_mib: own!.rssKib / 1024,
-      bare_rss_mib: least!.rssKib / 1024,
-      pss_x_bare: (own!.pssKib + guarding!.pssKib) / least!.pssKib,
-      runner_cpu_percent: cpu(0),
-      guard_cpu_percent: cpu(1),
-    };
+    const args = ["run", "--quiet", "--no-config", "--allow-net", script];
+    const sources = await measure(new TestHome(subdirectory(dir, "sources")), Deno.execPath(), args);
+    const pair = await compiledPair(subdirectory(dir, "pair"), BARE, ["--allow-net"]);
+    if (pair === null) return sources;
+    const compiled = await measure(
+      new TestHome(subdirectory(dir, "compiled"), {}, pair.runner),
+      pair.bare,
+      [],
+    );
+    return { ...sources, ...prefixed("compiled", compiled) };
   });
+}
+
+async function measure(
+  started: TestHome,
+  command: string,
+  args: readonly string[],
+): Promise<Record<string, number>> {
+  await using home = started;
+  const bare = new Deno.Command(command, {
+    args: [...args],
+    cwd: home.cwd,
+    clearEnv: true,
+    env: home.env,
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const runner = home.start(["echo", "--label", "api"]);
+  await home.untilReady("api");
+  await rest(REST_MS);
+  const children = await childrenOf(runner.pid);
+  const guard = children.find(({ args }) => args.includes("relay-guard"));
+  if (guard === undefined) throw new Error(`no guard among ${children.map(({ args }) => args)}`);
+  const pids = [runner.pid, guard.pid, bare.pid];
+  const before = await processFigures(pids);
+  await rest(WATCH_MS);
+  const after = await processFigures(pids);
+  bare.kill("SIGKILL");
+  await bare.status;
+  await stop(runner);
+  const [own, guarding, least] = after;
+  const cpu = (index: number) => (after[index]!.cpuMs - before[index]!.cpuMs) / WATCH_MS * 100;
+  return {
+    runner_pss_mib: own!.pssKib / 1024,
+    guard_pss_mib: guarding!.pssKib / 1024,
+    bare_pss_mib: least!.pssKib / 1024,
+    runner_rss_mib: own!.rssKib / 1024,
+    bare_rss_mib: least!.rssKib / 1024,
+    pss_x_bare: (own!.pssKib + guarding!.pssKib) / least!.pssKib,
+    rss_x_bare: own!.rssKib / least!.rssKib,
+    runner_cpu_percent: cpu(0),
+    guard_cpu_percent: cpu(1),
+  };
 }
 
 function rest(ms: number): Promise<void> {
