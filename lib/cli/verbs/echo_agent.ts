@@ -15,9 +15,13 @@ export const run: Verb = async ({ providerArgs }, io) => {
   }
   const file = path === undefined ? null : await Deno.open(path, { append: true, create: true, mode: 0o600 });
   const encoder = new TextEncoder();
-  const code = await runEchoAgent(Deno.stdin.readable, Deno.stdout.writable, (lines) => {
-    file?.writeSync(encoder.encode(lines));
-  }, options);
+  const code = await runEchoAgent(
+    Deno.stdin.readable,
+    // Written at once: as a stream it goes through a thread of its own, 0.1 ms of the 0.3 of an answer.
+    io.out,
+    (lines) => void file?.writeSync(encoder.encode(lines)),
+    options,
+  );
   file?.close();
   return code;
 };

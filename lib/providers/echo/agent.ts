@@ -14,22 +14,20 @@ const PLAIN: EchoOptions = { slowMs: 0, fail: null, exit: null, turns: 1, costUs
  */
 export async function runEchoAgent(
   input: ReadableStream<Uint8Array>,
-  output: WritableStream<Uint8Array>,
+  output: (text: string) => void,
   record: (lines: string) => void,
   options: EchoOptions = PLAIN,
 ): Promise<number> {
-  const writer = output.getWriter();
-  const encoder = new TextEncoder();
   let recorded = "";
   let said = "";
   const note = (line: string) => recorded += line + "\n";
   const say = (message: EchoOutput) => said += JSON.stringify(message) + "\n";
-  const flush = async () => {
+  const flush = () => {
     if (recorded !== "") record(recorded);
     recorded = "";
     const text = said;
     said = "";
-    if (text !== "") await writer.write(encoder.encode(text));
+    if (text !== "") output(text);
   };
   const { slowMs, fail, exit, turns, costUsd } = options;
   const pause = pauses();
@@ -46,7 +44,7 @@ export async function runEchoAgent(
     note(atOnce ? deliveryId : `${SEEN}${deliveryId}`);
     say({ type: "seen", deliveryId });
     for (let i = 0; i < turns; i++) say({ type: "turn" });
-    if (!atOnce) await flush();
+    if (!atOnce) flush();
     if (slowMs > 0 && !(await pause.wait(slowMs))) {
       return void failed("cancelled", "the turn was interrupted");
     }
@@ -72,15 +70,15 @@ export async function runEchoAgent(
           else last = last.then(flush);
         }
       }
-      await flush();
+      flush();
     }
     pause.close();
     await last;
-    await flush();
+    flush();
     return 0;
   };
   say({ type: "ready" });
-  await flush();
+  flush();
   return await Promise.race([read(), exited.promise]);
 }
 
