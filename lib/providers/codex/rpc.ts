@@ -156,12 +156,24 @@ export class RpcLink {
     const params = isRecord(message.params) ? message.params : {};
     try {
       if (typeof method === "string" && "id" in message) this.#asked(id, method, params);
-      else if (typeof method === "string") this.#events.notification(method, params);
-      else if (typeof id === "number") this.#answered(id, message);
+      else if (typeof method === "string") {
+        if (this.#pending.size > 0) this.#acknowledge();
+        this.#events.notification(method, params);
+      } else if (typeof id === "number") this.#answered(id, message);
       else this.#log.debug("codex answered an unknown request");
     } catch (error) {
       this.#log.warn("a frame of codex failed", { method: String(method), error: messageOf(error) });
     }
+  }
+
+  /**
+   * Has the kernel acknowledge what just came, at once and along with a small frame. Both ends use Nagle's algorithm: the
+   * answer that follows a notification is kept back by the server until then, which the kernel puts off for 40 ms when
+   * we have nothing to say (0.169.0, measured: 40 of the 75 ms of a resume). To a further `initialized` the server does
+   * nothing, however often it comes.
+   */
+  #acknowledge(): void {
+    this.notify("initialized");
   }
 
   #answered(id: number, message: Record<string, unknown>): void {
