@@ -42,6 +42,20 @@ Deno.test("Codex's threads: other threads are ignored, evidence comes from items
   assertEquals(events.length, 6);
 });
 
+Deno.test("Codex's threads: a TUI that was opened on a thread shows by taking it up, which our own resume does not", async () => {
+  const { all, events } = conversations(true);
+  let taken = 0;
+  const waiting = all.takenUp("T").then(() => taken++);
+  await all.resuming("T", () => Promise.resolve(all.take("thread/goal/cleared", { threadId: "T" })));
+  all.take("thread/goal/cleared", { threadId: "other" });
+  all.take("thread/status/changed", { threadId: "T", status: { type: "idle" } });
+  await null;
+  assertEquals(taken, 0);
+  assertEquals(all.take("thread/goal/cleared", { threadId: "T" }), { type: "none" });
+  await waiting;
+  assertEquals([taken, events], [1, []]);
+});
+
 Deno.test("Codex's threads: what was missed is told once, and old turns are not told of again", () => {
   const events: ProviderEvent[] = [];
   const thread = new CodexThread((event) => events.push(event), "T");

@@ -40,6 +40,8 @@ export class Conversations {
   readonly #others = new Set<string>();
   /** Resumes of our own, whose notifications say nothing about the person. */
   readonly #resuming = new Set<string>();
+  /** Who waits for another client to take a thread up. */
+  readonly #expected = new Map<string, () => void>();
   #current: CodexThread | null = null;
   #activity: Activity = "idle";
 
@@ -112,6 +114,16 @@ export class Conversations {
     }
   }
 
+  /** Resolves when another client takes the thread up next: a TUI that was just opened on it. */
+  takenUp(threadId: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.#expected.set(threadId, () => {
+        this.#expected.delete(threadId);
+        resolve();
+      });
+    });
+  }
+
   /** Takes a notification and says what follows from it. */
   take(method: string, params: Record<string, unknown>): Following {
     const info = method === "thread/started" ? params.thread as ThreadInfo : null;
@@ -124,9 +136,9 @@ export class Conversations {
       // A goal that is pursued is updated as well; that of an idle thread is not.
       const resumed = method === "thread/goal/cleared" ||
         (method === "thread/goal/updated" && thread.activity === "idle");
-      return resumed && this.#interactive && thread !== this.#current && !this.#resuming.has(threadId)
-        ? { type: "returned", thread }
-        : NONE;
+      if (!resumed || !this.#interactive || this.#resuming.has(threadId)) return NONE;
+      this.#expected.get(threadId)?.();
+      return thread === this.#current ? NONE : { type: "returned", thread };
     }
     if (!this.#interactive || this.#others.has(threadId)) return NONE;
     if (info !== null) {

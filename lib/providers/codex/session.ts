@@ -21,6 +21,8 @@ const INTERRUPT_MS = 1_000;
 const TERM_MS = 1_000;
 /** Longest time a probe looks for an answer; the runner's own deadline is a little later. */
 const PROBE_MS = 28_000;
+/** Longest time a TUI may take to open the conversation; it takes 0.35 s (0.169.0). */
+const TAKE_UP_MS = 5_000;
 /** Longest time a delivery waits for a move of the person's to be followed. */
 const MOVING_MS = 10_000;
 const TOO_LARGE = -32602;
@@ -147,7 +149,7 @@ export class CodexSession implements ProviderSession {
     if (!this.#ready) await this.#checkLogin(rpc);
     if (!this.#launch.headless) {
       if (again) await this.#moves.find(rpc);
-      await this.#show(current.id);
+      await this.#show(current);
     }
     if (this.#ready || !this.#running) return;
     this.#ready = true;
@@ -156,14 +158,20 @@ export class CodexSession implements ProviderSession {
     this.#ports.emit({ type: "activity", activity: this.#conversations.activity });
   }
 
-  #show(threadId: string): Promise<void> {
-    return this.#terminal.show({
+  /**
+   * Opens the TUI and waits until it has taken the conversation up. A turn that begins before is shown as part of the
+   * past: the TUI takes itself for idle, and the person's Esc does nothing (0.169.0, measured).
+   */
+  async #show({ id: threadId }: CodexThread): Promise<void> {
+    const takenUp = this.#conversations.takenUp(threadId);
+    const opened = await this.#terminal.show({
       url: this.#url,
       threadId,
       launch: this.#launch,
       ports: this.#ports,
       failed: (status) => this.#giveUp(`its terminal ended (${status.signal ?? status.code})`),
     });
+    if (opened) await withDeadline(this.#ports.clock, TAKE_UP_MS, Promise.race([takenUp, this.exited]));
   }
 
   async #checkLogin(rpc: RpcLink): Promise<void> {

@@ -63,14 +63,14 @@ export class CodexTerminal {
     if (this.#tui !== null) this.#tui.threadId = threadId;
   }
 
-  /** Opens the TUI on a thread, unless it is there and looks at it. */
-  async show(showing: Showing): Promise<void> {
+  /** Opens the TUI on a thread, unless it is there and looks at it; true when one was opened. */
+  async show(showing: Showing): Promise<boolean> {
     if (this.#tui !== null && this.#tui.threadId === showing.threadId) {
       this.#tui.showing = showing;
-      return;
+      return false;
     }
     await this.#close();
-    if (this.#over) return;
+    if (this.#over) return false;
     const { launch, ports, url, threadId } = showing;
     const child = await ports.processes.spawn({
       command: launch.command,
@@ -92,6 +92,7 @@ export class CodexTerminal {
     });
     // The run ended while it was being started.
     if (this.#over) await this.#close();
+    return true;
   }
 
   #ended(status: ExitStatus, openedAt: number, showing: Showing, threadId: string): void {
