@@ -3,6 +3,7 @@ import type { SeededRandom } from "../support/random.ts";
 import type { ChaosAgent } from "./agent.ts";
 import { FAULTS } from "./catalogue.ts";
 import type { Fault, FaultContext } from "./faults.ts";
+import { pause } from "../support/temp.ts";
 import type { World } from "./world.ts";
 
 /** A violent end of something, for the bounds of duplicates and the count of kills in flight. */
@@ -69,7 +70,7 @@ export class Nemesis {
       agent,
       random: random.fork(),
       maxMs: this.#maxMs,
-      hold: (ms) => pauseUntil(ms, signal),
+      hold: (ms) => pause(ms, signal),
       crashed: (what) => this.crashes.push({ agent: agent.id, what, at: Date.now() }),
     };
     this.#tell({ fault: fault.kind, place, what: "begins" });
@@ -100,17 +101,4 @@ function weighted(faults: readonly Fault[], random: SeededRandom): Fault | null 
     if (at < 0) return fault;
   }
   return faults.at(-1) ?? null;
-}
-
-function pauseUntil(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done, { once: true });
-  });
 }

@@ -1,3 +1,5 @@
+import type { RelayServer } from "../../lib/relay/contract.ts";
+import type { RelayHttpClient } from "../../lib/sdk/mod.ts";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { httpOf, testRelay, TOKEN } from "../support/relay_world.ts";
 import { obliging, refusing, ScriptedAgent } from "../support/scripted_agent.ts";
@@ -70,124 +72,114 @@ Deno.test("step() counts the failures of a re-opened message anew and lets it di
   assertEquals(world.state.dead.get(`${STORE}/1`)?.generation, 1);
 });
 
-Deno.test("a dead letter is visible at the relay, is not offered, and a retry delivers it as a new attempt", async () => {
+/** A relay with one agent on it whose model refuses whatever it is sent. */
+async function withRefusing(
+  work: (world: { relay: RelayServer; http: RelayHttpClient; agent: ScriptedAgent }) => Promise<void>,
+): Promise<void> {
   await withTempDir(async (dir) => {
     const relay = await testRelay(dir);
-    const http = httpOf(relay);
     const agent = new ScriptedAgent(relay.url, dir, { agentId: "worker", script: refusing }).start();
     try {
-      await until("the agent", async () => (await http.listAgents()).ok && agent.runner.view().bus === "up");
-      const sent = await http.send({ from: "alice", to: "worker", body: "too much" });
-      assert(sent.ok);
-      const dead = async () => {
-        const listed = await http.listDead();
-        return listed.ok ? listed.value.letters : [];
-      };
-      await until("the dead letter", async () => (await dead()).length === 1);
-      const [letter] = await dead();
-      assertEquals(
-        [letter!.agentId, letter!.reason, letter!.generation, letter!.excerpt],
-        ["worker", "context window exceeded", 0, "too much"],
-      );
-      agent.bus.reconnect("test");
-      await until("the bus again", () => agent.bus.transportState.state === "registered");
-      const unread = await http.listUnread("worker");
-      assertEquals(unread.ok && unread.value.length, 0);
-      agent.script = obliging;
-      const key = { messageId: letter!.messageId, agentId: "worker", generation: 0 };
-      for (let i = 0; i < 3; i++) {
-        assertEquals((await http.retryDead(key)).ok, true, "a repeat changes nothing");
-      }
-      await until("the answer", async () => {
-        const receipt = await http.receipt(1);
-        return receipt.ok && receipt.value.recipients[0]!.read;
-      });
-      assertEquals(agent.deliveries.length, 2);
-      assertNotEquals(agent.deliveries[0]!.deliveryId, agent.deliveries[1]!.deliveryId);
-      assertEquals(agent.runner.view().dead, 0);
-      assertEquals(await dead(), []);
-      assertEquals((await http.dropDead(key)).ok, true, "it has ended: nothing to drop");
+      await until("the agent", () => agent.runner.view().bus === "up");
+      await work({ relay, http: httpOf(relay), agent });
     } finally {
       await agent.stop();
       await relay.stop();
     }
+  });
+}
+
+Deno.test("a dead letter is visible at the relay, is not offered, and a retry delivers it as a new attempt", async () => {
+  await withRefusing(async ({ http, agent }) => {
+    const sent = await http.send({ from: "alice", to: "worker", body: "too much" });
+    assert(sent.ok);
+    const dead = async () => {
+      const listed = await http.listDead();
+      return listed.ok ? listed.value.letters : [];
+    };
+    await until("the dead letter", async () => (await dead()).length === 1);
+    const [letter] = await dead();
+    assertEquals(
+      [letter!.agentId, letter!.reason, letter!.generation, letter!.excerpt],
+      ["worker", "context window exceeded", 0, "too much"],
+    );
+    agent.bus.reconnect("test");
+    await until("the bus again", () => agent.bus.transportState.state === "registered");
+    const unread = await http.listUnread("worker");
+    assertEquals(unread.ok && unread.value.length, 0);
+    agent.script = obliging;
+    const key = { messageId: letter!.messageId, agentId: "worker", generation: 0 };
+    for (let i = 0; i < 3; i++) {
+      assertEquals((await http.retryDead(key)).ok, true, "a repeat changes nothing");
+    }
+    await until("the answer", async () => {
+      const receipt = await http.receipt(1);
+      return receipt.ok && receipt.value.recipients[0]!.read;
+    });
+    assertEquals(agent.deliveries.length, 2);
+    assertNotEquals(agent.deliveries[0]!.deliveryId, agent.deliveries[1]!.deliveryId);
+    assertEquals(agent.runner.view().dead, 0);
+    assertEquals(await dead(), []);
+    assertEquals((await http.dropDead(key)).ok, true, "it has ended: nothing to drop");
   });
 });
 
 Deno.test("a retry while the agent is away reaches its next run, and crashes around it lose and double nothing", async () => {
-  await withTempDir(async (dir) => {
-    const relay = await testRelay(dir);
-    const http = httpOf(relay);
-    const agent = new ScriptedAgent(relay.url, dir, { agentId: "worker", script: refusing }).start();
-    try {
-      await until("the agent", () => agent.runner.view().bus === "up");
-      assert((await http.send({ from: "alice", to: "worker", body: "again" })).ok);
-      const dead = async () => {
-        const listed = await http.listDead({ agentId: "worker" });
-        return listed.ok ? listed.value.letters.map((letter) => letter.generation) : [];
-      };
-      await until("the dead letter", async () => (await dead()).length === 1);
-      for (let generation = 0; generation < 4; generation++) {
-        await agent.crash();
-        assertEquals((await http.retryDead({ messageId: 1, agentId: "worker", generation })).ok, true);
-        agent.start();
-        assertEquals(agent.runner.view().dead, 1, "what the journal knows");
-        await until("its next death", async () => (await dead())[0] === generation + 1);
-        assertEquals(agent.runner.view().dead, 1);
-      }
-      assertEquals(new Set(agent.deliveries.map((each) => each.deliveryId)).size, agent.deliveries.length);
-      assertEquals(agent.deliveries.length, 5);
+  await withRefusing(async ({ http, agent }) => {
+    assert((await http.send({ from: "alice", to: "worker", body: "again" })).ok);
+    const dead = async () => {
+      const listed = await http.listDead({ agentId: "worker" });
+      return listed.ok ? listed.value.letters.map((letter) => letter.generation) : [];
+    };
+    await until("the dead letter", async () => (await dead()).length === 1);
+    for (let generation = 0; generation < 4; generation++) {
       await agent.crash();
-      assertEquals((await http.dropDead({ messageId: 1, agentId: "worker", generation: 4 })).ok, true);
+      assertEquals((await http.retryDead({ messageId: 1, agentId: "worker", generation })).ok, true);
       agent.start();
-      await until("the drop to be known", () => agent.runner.view().dead === 0);
-      const receipt = await http.receipt(1);
-      assert(receipt.ok);
-      assertEquals(receipt.value.recipients[0]!.reports.at(-1)?.stage, "dropped");
-    } finally {
-      await agent.stop();
-      await relay.stop();
+      assertEquals(agent.runner.view().dead, 1, "what the journal knows");
+      await until("its next death", async () => (await dead())[0] === generation + 1);
+      assertEquals(agent.runner.view().dead, 1);
     }
+    assertEquals(new Set(agent.deliveries.map((each) => each.deliveryId)).size, agent.deliveries.length);
+    assertEquals(agent.deliveries.length, 5);
+    await agent.crash();
+    assertEquals((await http.dropDead({ messageId: 1, agentId: "worker", generation: 4 })).ok, true);
+    agent.start();
+    await until("the drop to be known", () => agent.runner.view().dead === 0);
+    const receipt = await http.receipt(1);
+    assert(receipt.ok);
+    assertEquals(receipt.value.recipients[0]!.reports.at(-1)?.stage, "dropped");
   });
 });
 
 Deno.test("only the operator opens and drops dead letters; agents see their own alone", async () => {
-  await withTempDir(async (dir) => {
-    const relay = await testRelay(dir);
-    const http = httpOf(relay);
-    const agent = new ScriptedAgent(relay.url, dir, { agentId: "worker", script: refusing }).start();
-    try {
-      await until("the agent", () => agent.runner.view().bus === "up");
-      assert((await http.send({ from: "alice", to: "worker", body: "x" })).ok);
-      await until("the dead letter", async () => {
-        const listed = await http.listDead();
-        return listed.ok && listed.value.letters.length === 1;
-      });
-      const own = httpOf(relay, agent.bus.agentToken);
-      const key = { messageId: 1, agentId: "worker", generation: 0 };
-      for (const refused of [await own.retryDead(key), await own.dropDead(key), await own.listDead()]) {
-        assertEquals(!refused.ok && refused.kind, "auth");
-      }
-      assertEquals((await own.listDead({ agentId: "other" })).ok, false);
-      const mine = await own.listDead({ agentId: "worker" });
-      assertEquals(mine.ok && mine.value.letters.length, 1, "positive control");
-      for (const stage of ["reopened", "dropped"] as const) {
-        const forged = await own.reportStages([{ messageId: 1, agentId: "worker", stage, at: 1 }]);
-        assertEquals(forged.ok, false, stage);
-      }
-      for (const bad of [{ ...key, messageId: 9 }, { ...key, agentId: "nobody" }]) {
-        const answer = await http.retryDead(bad);
-        assertEquals(!answer.ok && answer.kind === "rejected" && answer.status, 404);
-      }
-      assert((await http.dropDead(key)).ok);
-      await until("the drop to be known", () => agent.runner.view().dead === 0);
-      const late = await http.retryDead(key);
-      assertEquals(!late.ok && late.kind === "rejected" && late.status, 409);
-      assertNotEquals(agent.bus.agentToken, TOKEN);
-    } finally {
-      await agent.stop();
-      await relay.stop();
+  await withRefusing(async ({ relay, http, agent }) => {
+    assert((await http.send({ from: "alice", to: "worker", body: "x" })).ok);
+    await until("the dead letter", async () => {
+      const listed = await http.listDead();
+      return listed.ok && listed.value.letters.length === 1;
+    });
+    const own = httpOf(relay, agent.bus.agentToken);
+    const key = { messageId: 1, agentId: "worker", generation: 0 };
+    for (const refused of [await own.retryDead(key), await own.dropDead(key), await own.listDead()]) {
+      assertEquals(!refused.ok && refused.kind, "auth");
     }
+    assertEquals((await own.listDead({ agentId: "other" })).ok, false);
+    const mine = await own.listDead({ agentId: "worker" });
+    assertEquals(mine.ok && mine.value.letters.length, 1, "positive control");
+    for (const stage of ["reopened", "dropped"] as const) {
+      const forged = await own.reportStages([{ messageId: 1, agentId: "worker", stage, at: 1 }]);
+      assertEquals(forged.ok, false, stage);
+    }
+    for (const bad of [{ ...key, messageId: 9 }, { ...key, agentId: "nobody" }]) {
+      const answer = await http.retryDead(bad);
+      assertEquals(!answer.ok && answer.kind === "rejected" && answer.status, 404);
+    }
+    assert((await http.dropDead(key)).ok);
+    await until("the drop to be known", () => agent.runner.view().dead === 0);
+    const late = await http.retryDead(key);
+    assertEquals(!late.ok && late.kind === "rejected" && late.status, 409);
+    assertNotEquals(agent.bus.agentToken, TOKEN);
   });
 });
 

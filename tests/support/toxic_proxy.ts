@@ -1,3 +1,4 @@
+import { pause } from "./temp.ts";
 import { FrameCutter } from "./ws_frames.ts";
 
 /** What is wrong with a line. One at a time; `none` lets bytes pass. */
@@ -181,17 +182,7 @@ export class ToxicProxy {
 
   /** Resolves after the time, or as soon as something else is wrong. */
   #wait(ms: number): Promise<void> {
-    const { signal } = this.#changed;
-    if (signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal.addEventListener("abort", done, { once: true });
-    });
+    return pause(ms, this.#changed.signal);
   }
 }
 
