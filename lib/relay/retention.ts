@@ -26,6 +26,11 @@ export class Retention {
     this.#keepMessages = keepMessages;
   }
 
+  /** True while there are messages that this pass has not looked at yet. */
+  get underWay(): boolean {
+    return this.#cursor !== 0;
+  }
+
   /** Returns how many messages were removed; when there were any, the next step should follow soon. */
   step(now: number): number {
     const newestGone = this.#messages.cursor() - this.#keepMessages;

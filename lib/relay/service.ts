@@ -23,8 +23,8 @@ import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
 
 const SWEEP_MS = 1_000;
-/** Between two steps of the retention while there is something to remove. */
-const PRUNE_MS = 50;
+/** Between two steps of the retention: while there is something to remove, while there is more to look at, at rest. */
+const PRUNE_MS = { removing: 50, looking: 1_000, resting: 60_000 };
 const HEARTBEAT_MS = 15_000;
 /** Long polls of one message or command at a time. */
 const WAITERS = 256;
@@ -311,7 +311,8 @@ export class RelayService {
       if (!this.#stopped) this.#cancelPrune = this.#clock.setTimer(delayMs, () => this.#prune());
     };
     this.#db.write(() => this.#retention.step(this.now)).then(
-      (removed) => next(removed > 0 ? PRUNE_MS : SWEEP_MS),
+      (removed) =>
+        next(PRUNE_MS[removed > 0 ? "removing" : this.#retention.underWay ? "looking" : "resting"]),
       (error) => {
         this.#log.warn("the relay cannot remove old messages", { error: messageOf(error) });
         next(60_000);
