@@ -57,6 +57,11 @@ export class BodyStore {
     writeFileAtomic(join(this.#dir, fileOf(key)), text);
   }
 
+  /** Deletes the file of a text that was spilled and is not stored after all. */
+  unspill(key: string): void {
+    this.deleteFiles([fileOf(key)]);
+  }
+
   /** Stores a text; part of a transaction. */
   put(key: string, text: string): void {
     const large = utf8Length(text) > INLINE_BYTES;

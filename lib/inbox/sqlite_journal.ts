@@ -5,7 +5,7 @@ import { ensurePrivateFile } from "../base/private_file.ts";
 import { BodyStore } from "./bodies.ts";
 import { checksum } from "./checksum.ts";
 import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
-import { finished, keepsText } from "./core/row.ts";
+import { finished, keepsText, LOCAL_STORE } from "./core/row.ts";
 import type { Message } from "../protocol/message.ts";
 import { prepareSchema, verifySchema } from "./schema.ts";
 
@@ -182,10 +182,27 @@ export class SqliteJournal implements Journal {
   }
 
   write(write: JournalWrite): void {
+    const fresh = write.rows.filter((row) => keepsBody(row) && !this.#bodies.has(row.key));
+    try {
+      this.#commit(write, new Set());
+    } catch (error) {
+      for (const { key } of fresh) this.#bodies.unspill(key);
+      const shed = new Set(fresh.filter(({ storeId }) => storeId !== LOCAL_STORE).map(({ key }) => key));
+      if (shed.size === 0) throw error;
+      // What does not fit on the disk with its texts may fit without: the relay has them until the messages are read,
+      // and a run that finds none here asks for it. Else a backlog larger than the disk would never become smaller.
+      this.#commit(write, shed);
+    }
+  }
+
+  /** Writes everything in one transaction, of the rows in `shed` all but their texts. */
+  #commit(write: JournalWrite, shed: ReadonlySet<string>): void {
     const files: string[] = [];
+    const keeps = (row: JournalRow): row is Keeping =>
+      keepsBody(row) && !this.#bodies.has(row.key) && !shed.has(row.key);
     this.#bodies.begin();
     this.#transaction(() => {
-      for (const row of write.rows) this.#writeRow(row, files);
+      for (const row of write.rows) this.#writeRow(row, files, keeps(row));
       for (const command of write.commands) {
         const data = JSON.stringify(command);
         this.#putCommand.run(
@@ -198,9 +215,7 @@ export class SqliteJournal implements Journal {
       if (write.resume !== undefined) this.#writeFact("resume", JSON.stringify(write.resume));
       if (write.incarnation !== undefined) this.#writeFact("incarnation", String(write.incarnation));
     }, () => {
-      for (const row of write.rows) {
-        if (keepsBody(row) && !this.#bodies.has(row.key)) this.#bodies.spill(row.key, row.message.body);
-      }
+      for (const row of write.rows) if (keeps(row)) this.#bodies.spill(row.key, row.message.body);
     });
     this.#bodies.deleteFiles(files);
   }
@@ -256,13 +271,13 @@ export class SqliteJournal implements Journal {
     return this.#db.prepare(sql).all(...values) as unknown as StoredRow[];
   }
 
-  #writeRow(row: JournalRow, files: string[]): void {
+  #writeRow(row: JournalRow, files: string[], withBody: boolean): void {
     const gone = !keepsText(row);
     if (gone) {
       const file = this.#bodies.remove(row.key);
       if (file !== null) files.push(file);
-    } else if (keepsBody(row) && !this.#bodies.has(row.key)) {
-      this.#bodies.put(row.key, row.message.body);
+    } else if (withBody) {
+      this.#bodies.put(row.key, row.message!.body);
     }
     // The text stands beside the row, and what ended is of use for its key and its evidence only.
     const message = gone || row.message === null ? null : { ...row.message, body: "" };
@@ -336,7 +351,6 @@ export class SqliteJournal implements Journal {
     this.#putFact.run(name, value, checksum(name, value));
   }
 
-  /** `before` runs outside the transaction, with the same way of failing. */
   /** On a full disk the log may hold older versions of the same pages: folding it in gives their room back. */
   #makeRoom(): void {
     try {
@@ -344,6 +358,7 @@ export class SqliteJournal implements Journal {
     } catch { /* even that needs room */ }
   }
 
+  /** `before` runs outside the transaction, with the same way of failing. */
   #transaction(work: () => void, before = () => {}): void {
     this.#checked = null;
     try {
@@ -368,6 +383,9 @@ export class SqliteJournal implements Journal {
   }
 }
 
-function keepsBody(row: JournalRow): row is JournalRow & { message: Message } {
+/** A row whose text is kept. */
+type Keeping = JournalRow & { message: Message };
+
+function keepsBody(row: JournalRow): row is Keeping {
   return row.message !== null && !row.shed && keepsText(row);
 }

@@ -95,7 +95,8 @@ export class ChaosAgent {
 
   /** Starts the runner. */
   start(): Start {
-    const mark = `${RUN}-${this.id}#${this.starts.length}`;
+    // With an end of its own: the mark of start 2 must not be found in that of start 20.
+    const mark = `${RUN}-${this.id}#${this.starts.length}.`;
     const proc = new Proc(this.arguments(), {
       cwd: this.cwd,
       env: this.environment(mark),

@@ -73,6 +73,31 @@ Deno.test({
 });
 
 Deno.test({
+  name: "messages that do not fit on the disk together are delivered all the same, one after another",
+  ignore: !MOUNTS,
+  fn: () =>
+    withWorld({ smallDiskKiB: 2_048 }, async (world) => {
+      const agent = world.agents[0]!;
+      const free = fill(agent.stateDir);
+      for (let i = 0; i < 6; i++) {
+        const sent = await world.http.send({
+          from: "test",
+          to: agent.id,
+          body: "x".repeat(600_000),
+          subject: `mark-large-${i}`,
+        });
+        assert(sent.ok);
+      }
+      await until("the status to say it", async () => (await card(world)).reason.startsWith("storage"));
+      free();
+      await until("everything to be read", async () => (await world.openMail())?.length === 0, RECOVERY_MS);
+      assertEquals((await card(world)).ready, true);
+      const seen = agent.oracle().flatMap((record) => record.type === "seen" ? record.marks : []);
+      assertEquals(seen, Array.from({ length: 6 }, (_, i) => `mark-large-${i}`));
+    }),
+});
+
+Deno.test({
   name: "a runner on a full disk ends within its bound",
   ignore: !MOUNTS,
   fn: () =>

@@ -4,7 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { RunnerError } from "../../lib/base/errors.ts";
 import { noLog } from "../../lib/base/log.ts";
 import type { Journal, JournalRow, MessageState } from "../../lib/inbox/contract.ts";
-import { keyOf, receivedRow } from "../../lib/inbox/core/row.ts";
+import { keyOf, LOCAL_STORE, receivedRow } from "../../lib/inbox/core/row.ts";
 import { checksum } from "../../lib/inbox/checksum.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { JOURNAL_VERSION } from "../../lib/inbox/schema.ts";
@@ -28,6 +28,25 @@ function rowOf(
 const open = (dir: string): Journal =>
   openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log: noLog });
 const write = (journal: Journal, ...rows: JournalRow[]) => journal.write({ rows, commands: [] });
+
+Deno.test("a journal that has no room for a text keeps its row, and the run after asks the relay for the text", async () => {
+  await withTempDir((dir) => {
+    // Stands where the directory of large texts would be.
+    Deno.writeTextFileSync(join(dir, "bodies"), "");
+    const large = (id: number, storeId: string) =>
+      receivedRow({ ...message(id, "x".repeat(300_000)), storeId }, NOW);
+    const journal = open(dir);
+    write(journal, large(1, "store"));
+    write(journal, rowOf(2));
+    assertThrows(() => write(journal, large(3, LOCAL_STORE)), RunnerError, "bodies");
+    journal.close();
+    const { open: rows } = open(dir).load();
+    assertEquals(rows.map(({ messageId, shed, message }) => [messageId, shed, message!.body]), [
+      [1, true, ""],
+      [2, false, "body 2"],
+    ]);
+  });
+});
 
 Deno.test("a journal gives back what was written, open rows in message order and ended ones as known keys", async () => {
   await withTempDir((dir) => {
