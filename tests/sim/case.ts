@@ -46,6 +46,8 @@ export interface Case {
   rivalDoneAt: number | null;
   /** The machine slept while a turn with it ran. */
   slept: boolean;
+  /** Runner and guard were both gone while an agent had it: nothing on the machine could stop that agent. */
+  unguarded: boolean;
   /** When the lease that the relay last gave us ends, 0 when it never did. */
   leaseUntil: number;
   /** The process that it was handed to last. */
@@ -74,6 +76,7 @@ export function caseOf(key: string, message: Message, posting: Posting): Case {
     ended: "none",
     rivalDoneAt: null,
     slept: false,
+    unguarded: false,
     leaseUntil: 0,
     handedTo: 0,
     leasedWhenDone: false,
@@ -89,6 +92,11 @@ export function wasSeen(each: Case): boolean {
 
 export function wasDone(each: Case): boolean {
   return each.turns.some((turn) => turn.end?.how === "done");
+}
+
+/** True while an agent may be at work on it: a turn runs, or it was handed over and its end is not known. */
+export function mayBeUnderWay(each: Case): boolean {
+  return isRunning(each) || (each.handed > 0 && each.ended === "none");
 }
 
 /** True while a turn with the message may still run. */

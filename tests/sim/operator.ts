@@ -10,7 +10,6 @@ export class Operator {
   readonly #world: World;
   #host: Host | null = null;
   #starts = 0;
-  #guardDead = false;
 
   constructor(world: World) {
     this.#world = world;
@@ -44,7 +43,6 @@ export class Operator {
     if (this.#host !== null) return;
     // Whatever an earlier run left behind is ended before anything else begins.
     this.#world.agent.live?.die({ code: 137, signal: "SIGKILL" });
-    this.#guardDead = false;
     this.#world.oracle.runnerStarts();
     this.#host = new Host(this.#world, ++this.#starts);
     this.#host.start();
@@ -65,7 +63,9 @@ export class Operator {
     this.#world.oracle.runnerCrashed(at);
     // The guard sees the pipe close and ends the provider; without it the provider lives on until the next start.
     const { live } = this.#world.agent;
-    if (live !== null && !this.#guardDead && !this.#world.faults.fires("guard.dead")) {
+    if (live !== null && this.#world.faults.fires("guard.dead")) {
+      this.#world.oracle.unguarded();
+    } else if (live !== null) {
       this.#world.machine.later(
         this.#world.random.between(5, 400),
         () => live.die({ code: 137, signal: "SIGKILL" }),

@@ -4,7 +4,7 @@ import type { StatusPayload } from "../../lib/protocol/frames.ts";
 import type { SendInput } from "../../lib/protocol/message.ts";
 import type { Delivery } from "../../lib/providers/contract.ts";
 import type { ExitOutcome } from "../../lib/runner/core/types.ts";
-import { type Case, isRunning, type Turn, wasDone, wasSeen } from "./case.ts";
+import { type Case, isRunning, mayBeUnderWay, type Turn, wasDone, wasSeen } from "./case.ts";
 import type { Host } from "./host.ts";
 import type { InvariantId } from "./invariants.ts";
 import type { ProcessModel } from "./process_model.ts";
@@ -224,8 +224,7 @@ export class Oracle {
       return this.sometimes("work was done by two because the agent could not be stopped");
     }
     if (each.damaged > 0) return this.sometimes("work was done by two because its row was damaged");
-    // Nothing is left on this machine that could stop the agent before the next start.
-    if (this.#world.faults.fired.has("guard.dead")) {
+    if (each.unguarded) {
       return this.sometimes("work was done by two because runner and guard were both gone");
     }
     // Done in time, and no ack reached the relay before the lease ran out: nobody can prevent that.
@@ -353,10 +352,15 @@ export class Oracle {
     this.supervision.status(status);
   }
 
+  /** The runner died, and its guard with it: the agent goes on until the next start. */
+  unguarded(): void {
+    for (const each of this.#world.cases.values()) if (mayBeUnderWay(each)) each.unguarded = true;
+  }
+
   slept(): void {
     // Nothing of this machine can act before it wakes, and then the turn may end first.
     for (const each of this.#world.cases.values()) {
-      if (isRunning(each) || (each.handed > 0 && each.ended === "none")) each.slept = true;
+      if (mayBeUnderWay(each)) each.slept = true;
     }
     this.sometimes("the machine slept");
   }
