@@ -23,8 +23,11 @@ export type MessageState =
   | { state: "held"; reason: string }
   /** Parked for a person. */
   | { state: "dead"; reason: string }
-  /** Ended: a person dropped the dead letter. */
-  | { state: "dropped"; reason: string };
+  /**
+   * Ended: a person dropped the dead letter. With `by: "absence"` that is concluded from the relay's list, which does not
+   * have it; it is dead again when the relay offers it.
+   */
+  | { state: "dropped"; reason: string; by?: "absence" };
 
 /** One row of the journal. */
 export interface JournalRow {

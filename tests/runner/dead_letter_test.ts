@@ -72,6 +72,24 @@ Deno.test("step() counts the failures of a re-opened message anew and lets it di
   assertEquals(world.state.dead.get(`${STORE}/1`)?.generation, 1);
 });
 
+Deno.test("step() tells of a death again when what it took for dropped is offered: the relay never heard of it", () => {
+  const before = withDead();
+  const dead = [...before.state.dead.values()];
+  const world = new CoreWorld({}, { dead, known: dead.map((row) => row.key) }).up();
+  // Another agent holds the work just then, so that it is neither among the dead letters nor offered.
+  world.post({ type: "dead.listed", storeId: STORE, letters: [], through: Number.MAX_SAFE_INTEGER });
+  assertEquals(world.state.dead.size, 0);
+  world.post({ type: "offered", message: message(1) });
+  assertEquals([...world.state.dead.keys()], [`${STORE}/1`]);
+  const { report } = world.of("report").at(-1)!;
+  assertEquals([report.stage, report.evidence], ["dead", "too long"]);
+  assertEquals(world.of("deliver").length, 0);
+  // What a person dropped stays so, whatever comes late.
+  world.post({ type: "dropped", storeId: STORE, messageId: 1, generation: 0 });
+  world.post({ type: "offered", message: message(1) });
+  assertEquals(world.state.dead.size, 0);
+});
+
 /** A relay with one agent on it whose model refuses whatever it is sent. */
 async function withRefusing(
   work: (world: { relay: RelayServer; http: RelayHttpClient; agent: ScriptedAgent }) => Promise<void>,

@@ -79,6 +79,7 @@ export const PHASE_TRANSITIONS: readonly string[] = [
 /** Ways that are right and that 5,000 seeds need not find. */
 export const RARE_TRANSITIONS: readonly string[] = [
   "dropped > received",
+  "dropped > dead",
   "seen > delivering",
   "new > skipped",
   "provider: starting > spawning",

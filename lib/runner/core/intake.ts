@@ -45,6 +45,13 @@ export function offered(
     report(state, effects, now, dead, "dead", reasonOf(dead), dead.updatedAt);
     return;
   }
+  if (dead === undefined && gone !== undefined && takenForDropped(gone)) {
+    // Nobody dropped it: the relay never heard that it died, and left it out of both lists while another agent held it.
+    state.gone.delete(key);
+    const reason = reasonOf(gone);
+    report(state, effects, now, move(state, effects, now, gone, { state: "dead", reason }), "dead", reason);
+    return;
+  }
   if (dead === undefined && state.known.has(key)) {
     // The relay did not hear our markRead: the shell repeats it when the journal says that it was due.
     // A page that was asked of an earlier store may come late, and its numbers mean others here.
@@ -162,9 +169,13 @@ export function deadListed(
   for (const row of [...state.dead.values()]) {
     if (row.storeId !== storeId || row.messageId > through) continue;
     if (there.has(row.messageId) || state.untold.has(row.key)) continue;
-    dropped(state, effects, now, row.key, row.generation);
+    move(state, effects, now, row, { state: "dropped", reason: reasonOf(row), by: "absence" });
   }
   state.untold.clear();
+}
+
+function takenForDropped({ state }: JournalRow): boolean {
+  return state.state === "dropped" && state.by === "absence";
 }
 
 /** Gives the texts of waiting messages back to the relay, which has them, when memory is short. */
