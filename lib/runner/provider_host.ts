@@ -9,6 +9,8 @@ import type { RunnerPorts } from "./ports.ts";
 const HAND_MS = 30_000;
 /** How long a hard end waits for a provider that is just being started. */
 const START_MS = 500;
+/** How long a start waits for the end of one that was given up, before it fails and is tried again. */
+const LATE_MS = 30_000;
 
 type ProviderEffect = Extract<
   Effect,
@@ -20,6 +22,8 @@ export class ProviderHost {
   readonly #ports: RunnerPorts;
   readonly #post: (event: Event) => void;
   #current: { incarnation: number; session: Promise<ProviderSession | null> } | null = null;
+  /** The end of a provider whose start was given up; the next one must not live beside it. */
+  #givenUp: Promise<unknown> | null = null;
 
   constructor(ports: RunnerPorts, post: (event: Event) => void) {
     this.#ports = ports;
@@ -78,7 +82,8 @@ export class ProviderHost {
       return;
     }
     if (this.#current === current) this.#current = null;
-    void current.session.then((late) => late?.shutdown({ graceful: false, timeoutMs: 0 }));
+    this.#givenUp = current.session.then((late) => late?.shutdown({ graceful: false, timeoutMs: 0 }))
+      .catch(() => {});
     const reason = "stopped before it had started";
     this.#post({ type: "spawn.failed", incarnation: current.incarnation, permanent: false, reason });
   }
@@ -87,6 +92,11 @@ export class ProviderHost {
     const { adapter, processes, clock, log, monitor } = this.#ports;
     const session = (async (): Promise<ProviderSession | null> => {
       try {
+        if (this.#givenUp !== null) {
+          const over = await withDeadline(clock, LATE_MS, this.#givenUp);
+          if (over === TIMED_OUT) throw new Error("the start before this one still hangs");
+          if (this.#current?.incarnation !== incarnation) return null;
+        }
         const launch = { ...this.#ports.launch(incarnation, resume), unwanted };
         const started = await adapter.spawn(launch, {
           processes,

@@ -1,0 +1,81 @@
+import { assertEquals } from "@std/assert";
+import { noLog } from "../../lib/base/log.ts";
+import type { ExitStatus } from "../../lib/process/contract.ts";
+import type { ProviderSession } from "../../lib/providers/contract.ts";
+import type { Event } from "../../lib/runner/core/types.ts";
+import { ProviderHost } from "../../lib/runner/provider_host.ts";
+import type { RunnerPorts } from "../../lib/runner/ports.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+
+/** A host whose adapter starts a process whenever the test says so. */
+function slowHost() {
+  const clock = new FakeClock();
+  const events: Event[] = [];
+  const told: string[] = [];
+  const starting: (() => void)[] = [];
+  const adapter = {
+    provider: "slow",
+    window: 1,
+    buildSpawnArgs: () => [],
+    spawn: ({ incarnation }: { incarnation: number }) =>
+      new Promise<ProviderSession>((resolve) => {
+        told.push(`spawn ${incarnation}`);
+        starting.push(() => {
+          const exited = Promise.withResolvers<ExitStatus>();
+          resolve({
+            exited: exited.promise,
+            shutdown: () => {
+              told.push(`shutdown ${incarnation}`);
+              exited.resolve({ code: 143, signal: "SIGTERM" });
+              return exited.promise;
+            },
+            pid: incarnation,
+            deliver: () => Promise.resolve(),
+            probe: () => Promise.resolve(new Map()),
+            interrupt: () => Promise.resolve(),
+          });
+        });
+      }),
+  };
+  const launch = (incarnation: number, resume: string | null) => ({ incarnation, resume });
+  const ports = { clock, log: noLog, adapter, launch, processes: {}, monitor: {} } as unknown as RunnerPorts;
+  const host = new ProviderHost(ports, (event) => events.push(event));
+  return { clock, events, told, starting, host };
+}
+
+const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
+
+Deno.test("a provider starts only once the one before, whose start was given up, is there and ended", async () => {
+  const { clock, events, told, starting, host } = slowHost();
+  await host.perform({ type: "spawn", incarnation: 1, resume: null, unwanted: [] });
+  const stopping = host.perform({ type: "stop-provider", graceful: true, timeoutMs: 10_000 });
+  await clock.advance(10_000);
+  await stopping;
+  assertEquals(events.map((event) => event.type), ["spawn.failed"]);
+  await host.perform({ type: "spawn", incarnation: 2, resume: null, unwanted: [] });
+  await settled();
+  assertEquals(told, ["spawn 1"]);
+  starting[0]!();
+  await settled();
+  assertEquals(told, ["spawn 1", "shutdown 1", "spawn 2"]);
+  starting[1]!();
+  await host.dispose();
+});
+
+Deno.test("a provider is tried again later when the start before it hangs", async () => {
+  const { clock, events, told, host } = slowHost();
+  await host.perform({ type: "spawn", incarnation: 1, resume: null, unwanted: [] });
+  const stopping = host.perform({ type: "stop-provider", graceful: true, timeoutMs: 10_000 });
+  await clock.advance(10_000);
+  await stopping;
+  await host.perform({ type: "spawn", incarnation: 2, resume: null, unwanted: [] });
+  await clock.advance(30_000);
+  await settled();
+  assertEquals(told, ["spawn 1"]);
+  assertEquals(events.at(-1), {
+    type: "spawn.failed",
+    incarnation: 2,
+    permanent: false,
+    reason: "the start before this one still hangs",
+  });
+});
