@@ -15,6 +15,9 @@ interface ClaimRow {
   claim_expires_at: number | null;
 }
 
+const FREE =
+  "UPDATE message SET claimed_by = NULL, claimed_instance = NULL, claimed_at = NULL, claim_expires_at = NULL WHERE id = ?";
+
 /** Who holds which claimable message, and until when. Methods that change something run inside a group commit. */
 export class ClaimStore {
   readonly #db: RelayDatabase;
@@ -25,7 +28,7 @@ export class ClaimStore {
     this.#leaseMs = leaseMs;
   }
 
-  /** Grants the lease of a claimable message to one agent. Throws `E_NOT_FOUND`, `E_CONFLICT`, `E_BAD_REQUEST`. */
+  /** Grants the lease of a claimable message to one agent. Throws `E_NOT_FOUND`, `E_BAD_REQUEST`, `E_FORBIDDEN`, `E_CONFLICT`. */
   claim(id: number, by: Claimant, now: number, renewal: boolean): ClaimGrant {
     const row = this.#db.get<ClaimRow>(
       "SELECT claimable, claimed_by, claimed_at, claim_expires_at FROM message WHERE id = ?",
@@ -64,11 +67,7 @@ export class ClaimStore {
 
   /** Gives a claim back; returns true when the message is free again and has to be offered. */
   release(id: number, by: Claimant): boolean {
-    const { changes } = this.#db.run(
-      "UPDATE message SET claimed_by = NULL, claimed_instance = NULL, claimed_at = NULL, claim_expires_at = NULL WHERE id = ? AND claimed_by = ?",
-      id,
-      by.agentId,
-    );
+    const { changes } = this.#db.run(`${FREE} AND claimed_by = ?`, id, by.agentId);
     return changes > 0;
   }
 
@@ -78,12 +77,7 @@ export class ClaimStore {
       "SELECT id FROM message WHERE claim_expires_at <= ? AND claim_expires_at IS NOT NULL",
       now,
     );
-    for (const { id } of lapsed) {
-      this.#db.run(
-        "UPDATE message SET claimed_by = NULL, claimed_instance = NULL, claimed_at = NULL, claim_expires_at = NULL WHERE id = ?",
-        id,
-      );
-    }
+    for (const { id } of lapsed) this.#db.run(FREE, id);
     return lapsed.map(({ id }) => id);
   }
 }

@@ -26,6 +26,9 @@ export async function commandMs(command: Deno.Command): Promise<number> {
   return performance.now() - began;
 }
 
+/** `fdatasync` calls that are measured. */
+const SYNCS = 200;
+
 /**
  * p50 and p99 of `fdatasync` after appending 256 bytes, in milliseconds, where the bench keeps its files. With
  * `perSecond` one is taken at that pace: after 10 ms of rest it costs more than one in a row (disk and processor have to
@@ -33,13 +36,13 @@ export async function commandMs(command: Deno.Command): Promise<number> {
  */
 export async function fdatasyncMs(
   dir: string,
-  { count = 200, perSecond = Infinity }: { count?: number; perSecond?: number } = {},
+  perSecond = Infinity,
 ): Promise<{ p50: number; p99: number }> {
   const file = Deno.openSync(`${dir}/fdatasync`, { create: true, append: true });
   const bytes = new Uint8Array(256);
   const times: number[] = [];
   try {
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < SYNCS; i++) {
       if (perSecond !== Infinity) await new Promise((resolve) => setTimeout(resolve, 1_000 / perSecond));
       file.writeSync(bytes);
       const began = performance.now();

@@ -40,8 +40,11 @@ export async function run(): Promise<Record<string, number>> {
     figures.end_to_end_per_s = COUNT / ((performance.now() - started) / 1_000);
     const unread = await http.listUnread(id, { limit: 1_000 });
     figures.lost = unread.ok ? unread.value.length : NaN;
-    // The last reports go out after the last ack.
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    // The last reports go out after the last ack. A new relay counts its messages from 1.
+    await until("the last report", async () => {
+      const receipt = await http.receipt(WARM_UP + COUNT);
+      return receipt.ok && receipt.value.recipients[0]!.reports.some(({ stage }) => stage === "done");
+    });
     let total = 0;
     for (const name of ["relay", "runner", "echo"] as const) {
       const us = (await cpuMs(pids[name]) - before[name]) / COUNT * 1_000;

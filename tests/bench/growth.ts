@@ -10,10 +10,10 @@ const DEPTHS = [10, 100, 1_000, 10_000];
 const AGENTS = [1, 10, 100, 1_000];
 const LANES = 64;
 /**
- * How messages come to the agents, and how many: each by itself, so that what is compared differs in the number of agents
+ * How messages come to the agents (end of the figures' names, lanes, messages): each by itself, so that what is compared differs in the number of agents
  * and in nothing else; and from 64 lanes at once, where the messages of one agent share frames and those of many do not.
  */
-const ARRIVALS = [["alone", 1, 4_000], ["burst", LANES, 10_000]] as const;
+const ARRIVALS = [["_alone", 1, 4_000], ["", LANES, 10_000]] as const;
 
 export const runs = 1;
 
@@ -26,8 +26,8 @@ export async function run(): Promise<Record<string, number>> {
   figures.depth_10000_x_10 = figures.cpu_us_at_depth_10000! / figures.cpu_us_at_depth_10!;
   figures.depth_10000_x_1000 = figures.cpu_us_at_depth_10000! / figures.cpu_us_at_depth_1000!;
   for (const [name] of ARRIVALS) {
-    figures[`agents_1000_x_1_${name}`] = figures[`cpu_us_at_agents_1000_${name}`]! /
-      figures[`cpu_us_at_agents_1_${name}`]!;
+    figures[`agents_1000_x_1${name}`] = figures[`cpu_us_at_agents_1000${name}`]! /
+      figures[`cpu_us_at_agents_1${name}`]!;
   }
   return figures;
 }
@@ -141,7 +141,7 @@ async function byAgents(): Promise<Record<string, number>> {
         await pour(2_000, lanes);
         const before = await cpuMs(relay.pid);
         await pour(count, lanes);
-        figures[`cpu_us_at_agents_${agents}_${name}`] = (await cpuMs(relay.pid) - before) / count * 1_000;
+        figures[`cpu_us_at_agents_${agents}${name}`] = (await cpuMs(relay.pid) - before) / count * 1_000;
       }
       await Promise.all([...clients, bus].map((each) => each.close()));
     });

@@ -25,7 +25,8 @@ export const runs = 3;
 
 /**
  * Memory and processor of a runner that has nothing to do, with its relay in it, against a bare process: from the sources,
- * where both share the pages of Deno's program with whatever else runs of it, and compiled, where neither shares anything.
+ * where both share the pages of Deno's program with whatever else runs of it, and compiled, where the bare one shares nothing and
+ * the runner its pages with the echo agent. Resident memory (`rss`) shares nothing away.
  */
 export async function run(): Promise<Record<string, number>> {
   return await withTempDir(async (dir) => {

@@ -1,6 +1,6 @@
 import { join } from "@std/path";
-import { pause } from "../support/fake_agent.ts";
 import { SeededRandom } from "../support/random.ts";
+import { pause } from "../support/temp.ts";
 import type { ProviderName } from "./agent.ts";
 import { check, type Verdict } from "./checker.ts";
 import { checkHouse } from "./house.ts";

@@ -1,9 +1,9 @@
 import { join } from "@std/path";
 import type { SeededRandom } from "../support/random.ts";
+import { pause } from "../support/temp.ts";
 import type { ChaosAgent } from "./agent.ts";
 import { FAULTS } from "./catalogue.ts";
 import type { Fault, FaultContext } from "./faults.ts";
-import { pause } from "../support/temp.ts";
 import type { World } from "./world.ts";
 
 /** A violent end of something, for the bounds of duplicates and the count of kills in flight. */

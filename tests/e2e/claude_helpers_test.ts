@@ -44,8 +44,12 @@ function start(args: string[], controlFile: string | null): Deno.ChildProcess {
   }).spawn();
 }
 
-async function runHook(input: string, controlFile: string | null): Promise<[number, string, string]> {
-  const child = start(["hook", "SessionStart"], controlFile);
+async function runHook(
+  input: string,
+  controlFile: string | null,
+  ...args: string[]
+): Promise<[number, string, string]> {
+  const child = start(["hook", "SessionStart", ...args], controlFile);
   const writer = child.stdin.getWriter();
   await writer.write(new TextEncoder().encode(input)).catch(() => {});
   await writer.close().catch(() => {});
@@ -58,6 +62,9 @@ Deno.test("runner hook posts its input, and says nothing and fails nothing whate
   await withServer(async ({ server, hooks, dir }) => {
     assertEquals(await runHook('{"source":"startup"}', server.controlFile), QUIET);
     assertEquals(hooks, [["SessionStart", { source: "startup" }]]);
+    // Any other command line than the agent's own goes by the table of verbs, to the same work.
+    assertEquals(await runHook('{"source":"resume"}', server.controlFile, "--"), QUIET);
+    assertEquals(hooks.splice(1), [["SessionStart", { source: "resume" }]]);
     const bad = join(dir, "bad.json");
     for (const text of ["", "{", "[]", '{"url":"http://10.0.0.1:80","token":"t","monitorToken":"m"}']) {
       Deno.writeTextFileSync(bad, text);

@@ -1,52 +1,29 @@
 import { assertEquals } from "@std/assert";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
-import type { ChildHandle, Processes, SpawnOptions } from "../../lib/process/contract.ts";
+import { createProcesses } from "../../lib/process/mod.ts";
 import type { Delivery, ProviderEvent } from "../../lib/providers/contract.ts";
 import { echoAdapter } from "../../lib/providers/echo/adapter.ts";
-import { RUN_ARGS } from "../support/runner_process.ts";
+import { runEchoAgent } from "../../lib/providers/echo/agent.ts";
+import type { EchoInput } from "../../lib/providers/echo/protocol.ts";
+import { TestHome } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
-
-/** Starts the real child without a guard: the test ends it. */
-function plainProcesses(): Processes {
-  return {
-    runId: "test",
-    dispose: () => Promise.resolve(),
-    spawn: ({ command, args, cwd, env, stdin, stdout, stderr }: SpawnOptions) => {
-      const child = new Deno.Command(command, { args, cwd, env, clearEnv: true, stdin, stdout, stderr })
-        .spawn();
-      const exited = child.status.then(({ code, signal }) => ({ code, signal }));
-      const handle: ChildHandle = {
-        pid: child.pid,
-        stdin: child.stdin,
-        stdout: child.stdout,
-        exited,
-        signal: () => false,
-        stop: async ({ graceMs }) => {
-          const cancel = systemClock.setTimer(graceMs, () => child.kill("SIGKILL"));
-          const status = await exited;
-          cancel();
-          return status;
-        },
-      };
-      return Promise.resolve(handle);
-    },
-  };
-}
 
 function delivery(deliveryId: string): Delivery {
   return { deliveryId, messageId: 1, from: "alice", text: "hello", when: "next", redelivery: 0 };
 }
 
-Deno.test("echo says of a delivery behind a slow turn that the agent holds it, and ends in time", async () => {
+Deno.test("echo says of a delivery behind a slow turn that the agent holds it", async () => {
   await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const processes = createProcesses({ runId: crypto.randomUUID(), clock: systemClock, log: noLog });
     const events: ProviderEvent[] = [];
     const session = await echoAdapter.spawn(
       {
-        command: Deno.execPath(),
-        args: [...RUN_ARGS, "__echo-agent", "--", "--slow", "60s"],
+        command: home.program.command,
+        args: [...home.program.args, "__echo-agent", "--", "--slow", "60s"],
         cwd: dir,
-        env: { HOME: dir, DENO_DIR: Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno` },
+        env: home.env,
         stateDir: dir,
         agentId: "agent",
         label: null,
@@ -56,7 +33,7 @@ Deno.test("echo says of a delivery behind a slow turn that the agent holds it, a
         once: false,
         maxTurns: null,
         maxCostUsd: null,
-        self: (verb) => ({ command: Deno.execPath(), args: [...RUN_ARGS, verb] }),
+        self: (verb) => ({ command: home.program.command, args: [...home.program.args, verb] }),
         delivery: "auto",
         resume: null,
         unwanted: [],
@@ -64,7 +41,7 @@ Deno.test("echo says of a delivery behind a slow turn that the agent holds it, a
         control: { url: "http://127.0.0.1:1", hookToken: "t" },
       },
       {
-        processes: plainProcesses(),
+        processes,
         clock: systemClock,
         log: noLog,
         monitor: { deliver: () => Promise.reject(new Error("no monitor")), watch: () => () => {} },
@@ -83,6 +60,31 @@ Deno.test("echo says of a delivery behind a slow turn that the agent holds it, a
       ["second", "placed"],
       ["strange", "absent"],
     ]);
-    assertEquals((await session.shutdown({ graceful: true, timeoutMs: 10_000 })).code, 0);
+    const { signal: how } = await session.shutdown({ graceful: true, timeoutMs: 10_000 });
+    assertEquals(how, "SIGTERM", "the grace was not needed");
+    await processes.dispose({ graceMs: 0 });
   });
+});
+
+Deno.test("the echo agent ends when it is told to stop, in a turn and before one", async () => {
+  const lines = (...inputs: EchoInput[]) =>
+    new TextEncoder().encode(inputs.map((input) => JSON.stringify(input) + "\n").join(""));
+  const deliver = (deliveryId: string): EchoInput => ({ type: "deliver", deliveryId, text: "hello" });
+  const slow = { slowMs: 60_000, fail: null, exit: null, turns: 1, costUsd: null };
+  for (const apart of [true, false]) {
+    let said = "";
+    let recorded = "";
+    const input = new TransformStream<Uint8Array, Uint8Array>();
+    const ended = runEchoAgent(input.readable, (text) => said += text, (text) => recorded += text, slow);
+    const writer = input.writable.getWriter();
+    const stop = [{ type: "interrupt" }, { type: "stop" }] as const;
+    if (apart) {
+      await writer.write(lines(deliver("a"), deliver("b")));
+      await until("the first turn", () => said.includes('"seen","deliveryId":"a"'));
+      for (const each of stop) await writer.write(lines(each)).catch(() => {});
+    } else await writer.write(lines(deliver("a"), deliver("b"), ...stop));
+    assertEquals(await ended, 0);
+    // Neither was answered, so neither may count as handled.
+    assertEquals(/^[ab]$/m.test(recorded), false);
+  }
 });

@@ -102,20 +102,6 @@ export function crash(): void {
   Deno.kill(Deno.pid, "SIGKILL");
 }
 
-/** Resolves after the time, or at once when the signal aborts. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done() {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    }
-    signal?.addEventListener("abort", done, { once: true });
-  });
-}
-
 /**
  * Writes the command of a scripted provider: a shell wrapper around `script`. `tree` adds what real agents leave
  * around: a wrapper process that stays the parent, a child that ignores TERM in a session of its own and holds the

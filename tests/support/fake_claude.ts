@@ -5,7 +5,8 @@
  */
 import { join } from "@std/path";
 import { lines } from "../../lib/base/bytes.ts";
-import { crash, FakeAgent, pause } from "./fake_agent.ts";
+import { crash, FakeAgent } from "./fake_agent.ts";
+import { pause } from "./temp.ts";
 import { marksOf } from "./oracle.ts";
 
 interface Queued {

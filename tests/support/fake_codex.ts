@@ -4,7 +4,8 @@
  */
 import { join } from "@std/path";
 import { runFakeAppServer } from "./fake_app_server_main.ts";
-import { crash, FakeAgent, pause } from "./fake_agent.ts";
+import { crash, FakeAgent } from "./fake_agent.ts";
+import { pause } from "./temp.ts";
 import type { FakeModel } from "./fake_turn.ts";
 import { marksOf } from "./oracle.ts";
 import { type Toxic, ToxicProxy } from "./toxic_proxy.ts";
