@@ -10,7 +10,7 @@ import { systemClock } from "../../lib/base/clock.ts";
 import { ECHO_RECORD } from "../../lib/providers/echo/protocol.ts";
 import { RelayBusClient, RelayHttpClient } from "../../lib/sdk/mod.ts";
 import { RUN_ARGS, TestHome } from "../support/runner_process.ts";
-import { until, withTempDir } from "../support/temp.ts";
+import { pause, until, withTempDir } from "../support/temp.ts";
 import type { CampaignReport } from "./main.ts";
 
 const MESSAGES = 1_000_000;
@@ -37,6 +37,9 @@ async function sizeMib(path: string): Promise<number> {
 
 export async function run(args: readonly string[]): Promise<CampaignReport> {
   const count = Number(args[0] ?? MESSAGES);
+  if (!Number.isSafeInteger(count) || count < 1) {
+    throw new Error("usage: deno task campaign flood [MESSAGES]");
+  }
   return await withTempDir(async (dir) => {
     await using home = new TestHome(dir);
     const relay = home.start(["relay", "--json"]);
@@ -122,15 +125,16 @@ async function flood(
   const sender = async () => {
     while (next < count) {
       const idempotencyKey = `flood-${next++}`;
-      for (;;) {
+      for (const began = performance.now();;) {
         const sent = await bus.send({ from: "flooder", to: "flooded", body: BODY, idempotencyKey });
         if (sent.ok) {
           accepted.push(sent.value.message.id);
           storeId = sent.value.message.storeId;
           break;
         }
+        if (performance.now() - began > STALL_MS) throw new Error(`the relay takes nothing: ${sent.kind}`);
         // The key makes a repeat safe.
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await pause(100);
       }
     }
   };
@@ -145,7 +149,7 @@ async function flood(
       first = unread.value[0]!.id;
       movedAt = performance.now();
     } else if (performance.now() - movedAt > STALL_MS) break;
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await pause(500);
   }
   const doneMs = performance.now() - started;
   await bus.close();
