@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { quit } from "../support/claude_seat.ts";
+import { answer, DIALOG, quit } from "../support/claude_seat.ts";
 import type { MockModel, MockReply } from "../support/mock_model.ts";
 import { CLAUDE_VERSION, OLD_CLAUDE_VERSION, oldClaude, realClis } from "../support/real_clis.ts";
 import type { RealAgent } from "../support/real_home.ts";
@@ -75,12 +75,12 @@ for (const version of [OLD_CLAUDE_VERSION, CLAUDE_VERSION]) {
       await seat.terminal.press("C-u");
       await seat.terminal.type(`ask [[tool Bash ${tool}]]`);
       await seat.terminal.press("Enter");
-      await seat.terminal.untilShows(/Do you want to proceed|1\. Yes/);
+      await seat.terminal.untilShows(DIALOG);
       await until("the reason approval", async () => {
         const meta = (await seat.home.agents())[0]!.meta as { busyReasons?: string[] };
         return meta.busyReasons?.includes("approval") === true;
       });
-      await seat.terminal.press("Escape");
+      await answer(seat, "Escape");
       await statusIs(seat, "idle");
       readsNotices(seat.model);
       // A second one comes over the same monitor; Claude lets a line through every 2 s.

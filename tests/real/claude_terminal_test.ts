@@ -5,7 +5,7 @@ import { unpackPlugin } from "../../lib/providers/claude/plugin.ts";
 import { realClis } from "../support/real_clis.ts";
 import { withRealAgent } from "../support/real_home.ts";
 import { processesWith } from "../support/runner_process.ts";
-import { command, conversationOf, quit, seat, sessionOf } from "../support/claude_seat.ts";
+import { answer, command, conversationOf, DIALOG, quit, seat, sessionOf } from "../support/claude_seat.ts";
 import { BIG, gone, heldBy401, receiptOf, send, stagesOf, statusIs } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
 
@@ -57,7 +57,7 @@ seat(
     const tool = JSON.stringify({ command: `touch ${seat.dir}/allowed`, description: "mock" });
     await seat.terminal.type(`ask [[tool Bash ${tool}]]`);
     await seat.terminal.press("Enter");
-    await seat.terminal.untilShows(/Do you want to proceed|1\. Yes/);
+    await seat.terminal.untilShows(DIALOG);
     await until("the reason approval", async () => {
       const meta = (await seat.home.agents())[0]!.meta as { busyReasons?: string[] };
       return meta.busyReasons?.includes("approval") === true;
@@ -68,7 +68,7 @@ seat(
       return out.includes('"handed"');
     });
     assertMatch(await seat.terminal.capture(), /1\. Yes/);
-    await seat.terminal.press("Enter");
+    await answer(seat, "Enter");
     await waiting;
     assertEquals(await Deno.stat(`${seat.dir}/allowed`).then(() => true, () => false), true);
     await statusIs(seat, "idle");
@@ -161,8 +161,7 @@ seat(
     await command(seat, "/resume");
     await seat.terminal.untilShows(/Resume session/);
     await seat.terminal.untilShows(/ work\n\s+❯ /);
-    await seat.terminal.press("Enter");
-    await until("the first conversation", () => conversationOf(seat) === first);
+    await seat.terminal.pressUntil("Enter", "the first conversation", () => conversationOf(seat) === first);
     assertEquals(await send(seat, "after-resume [[say three]]", "--wait-reply"), "three\n");
     const { history } = seat.model.requests.at(-1)!;
     assertEquals([history.includes("before-clear"), history.includes("after-clear")], [true, false]);

@@ -66,10 +66,7 @@ async function untilStage(seat: Seat, id: number, stage: string): Promise<string
 /** Types a line and sends it; keys that come too fast are taken for a paste, of which Enter is a part. */
 async function say(seat: Seat, text: string): Promise<void> {
   await seat.terminal.type(text);
-  await until(`"${text}" to be asked`, async () => {
-    await seat.terminal.press("Enter");
-    return await until("the model", () => seat.model.asked(text) > 0, 1_000).then(() => true, () => false);
-  });
+  await seat.terminal.pressUntil("Enter", `"${text}" to be asked`, () => seat.model.asked(text) > 0);
 }
 
 /** Runs a slash command; a TUI that has just re-attached takes Enter only a moment later. */
@@ -235,10 +232,11 @@ seat(
     assertMatch(await seat.terminal.capture(), /›\s+half typed line/);
     assertEquals([await pidOf(seat, "--remote"), await pidOf(seat, "app-server") === server], [tui, false]);
     // The person can go on: the TUI has more than a picture of the conversation. It takes Enter a moment later.
-    await until("the line to be sent", async () => {
-      await seat.terminal.press("Enter");
-      return seat.model.asked("half typed line") > 0;
-    });
+    await seat.terminal.pressUntil(
+      "Enter",
+      "the line to be sent",
+      () => seat.model.asked("half typed line") > 0,
+    );
     await statusIs(seat, "idle");
     await quit(seat);
   },

@@ -29,6 +29,14 @@ export async function quit(seat: Seat): Promise<void> {
   await gone(seat, 0);
 }
 
+/** Answers the permission dialog with a key: Enter allows, Escape refuses. */
+export async function answer({ terminal }: Seat, key: "Enter" | "Escape"): Promise<void> {
+  await terminal.pressUntil(key, "the end of the dialog", async () => !DIALOG.test(await terminal.capture()));
+}
+
+/** A permission dialog on the screen. */
+export const DIALOG = /Do you want to proceed|1\. Yes/;
+
 /** Types one of Claude's own commands. */
 export async function command({ terminal }: Seat, name: string): Promise<void> {
   await terminal.type(name);

@@ -52,6 +52,17 @@ export class TmuxTerminal {
     await this.#tmux("send-keys", "-t", "t", key);
   }
 
+  /**
+   * Presses a key until it has had its effect: a dialog takes no key in its first moment (Claude Code 2.1.330, up to
+   * 0.2 s after it shows on a quiet machine), and a person presses again.
+   */
+  async pressUntil(key: string, what: string, effect: () => boolean | Promise<boolean>): Promise<void> {
+    await until(what, async () => {
+      await this.press(key);
+      return await until(what, effect, 2_000).then(() => true, () => false);
+    });
+  }
+
   /** Resolves once the screen shows a match. */
   async untilShows(pattern: RegExp, timeoutMs = 20_000): Promise<void> {
     try {
