@@ -1,4 +1,5 @@
 import { basename, dirname, join } from "@std/path";
+import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Journal } from "./contract.ts";
@@ -9,7 +10,7 @@ import { SqliteJournal } from "./sqlite_journal.ts";
 export interface JournalOptions {
   /** The database file; its directory must exist and be private. */
   path: string;
-  wall(): number;
+  clock: Pick<Clock, "wall" | "setTimer">;
   log: Log;
 }
 
@@ -109,10 +110,10 @@ function sizeOf(path: string): number | null {
   }
 }
 
-function quarantineFile({ path, wall, log }: JournalOptions): string {
+function quarantineFile({ path, clock, log }: JournalOptions): string {
   const dir = join(dirname(path), "quarantine");
   Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const stamp = new Date(wall()).toISOString().replace(/[:.]/g, "-");
+  const stamp = new Date(clock.wall()).toISOString().replace(/[:.]/g, "-");
   const target = join(dir, `${stamp}-${basename(path)}`);
   for (const suffix of ["", "-wal", "-shm"]) {
     try {

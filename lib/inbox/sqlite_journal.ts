@@ -1,5 +1,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { dirname, join } from "@std/path";
+import { ChoreAtRest } from "../base/at_rest.ts";
+import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { ensurePrivateFile } from "../base/private_file.ts";
 import { BodyStore } from "./bodies.ts";
@@ -17,6 +19,8 @@ const REMEMBER_ROWS = 10_000;
 const REMEMBER_MS = 7 * 24 * 3_600_000;
 const REMEMBER_MOST = 20_000;
 const PRUNE_ROWS = 1_000;
+/** Half of what SQLite's own threshold is reached with by commits of one message each. */
+const FOLD_IN = { enough: 24, restMs: 3 };
 
 interface StoredRow {
   key: string;
@@ -39,13 +43,17 @@ export class SqliteJournal implements Journal {
   readonly #getFact: StatementSync;
   readonly #getRow: StatementSync;
   readonly #bodies: BodyStore;
+  /** Folding the log in takes several times as long as a commit: SQLite does it in the one that finds it too long. */
+  readonly #foldIn: ChoreAtRest;
   /** Read while the file was checked; the first `load` takes it, unless something was written since. */
   #checked: JournalSnapshot | null = null;
   #closed = false;
 
-  constructor(options: { path: string; wall(): number }, quarantined: string[]) {
+  constructor(options: { path: string; clock: Pick<Clock, "wall" | "setTimer"> }, quarantined: string[]) {
+    const { clock } = options;
     this.#quarantined = quarantined;
-    this.#wall = options.wall;
+    this.#wall = () => clock.wall();
+    this.#foldIn = new ChoreAtRest({ clock, ...FOLD_IN, work: () => this.#checkpoint("PASSIVE") });
     ensurePrivateFile(options.path);
     this.#db = new DatabaseSync(options.path);
     try {
@@ -218,6 +226,7 @@ export class SqliteJournal implements Journal {
       for (const row of write.rows) if (keeps(row)) this.#bodies.spill(row.key, row.message.body);
     });
     this.#bodies.deleteFiles(files);
+    this.#foldIn.note();
   }
 
   find(key: string): JournalRow | null {
@@ -264,6 +273,7 @@ export class SqliteJournal implements Journal {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#foldIn.stop();
     this.#db.close();
   }
 
@@ -351,11 +361,11 @@ export class SqliteJournal implements Journal {
     this.#putFact.run(name, value, checksum(name, value));
   }
 
-  /** On a full disk the log may hold older versions of the same pages: folding it in gives their room back. */
-  #makeRoom(): void {
+  /** Folds the log in, as far as that is possible now. `TRUNCATE` gives its room on the disk back. */
+  #checkpoint(mode: "PASSIVE" | "TRUNCATE"): void {
     try {
-      this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    } catch { /* even that needs room */ }
+      this.#db.exec(`PRAGMA wal_checkpoint(${mode})`);
+    } catch { /* even that needs room; SQLite tries again when the log is long */ }
   }
 
   /** `before` runs outside the transaction, with the same way of failing. */
@@ -372,7 +382,8 @@ export class SqliteJournal implements Journal {
         try {
           this.#db.exec("ROLLBACK");
         } catch { /* SQLite rolled back by itself */ }
-        this.#makeRoom();
+        // On a full disk the log may hold older versions of the same pages.
+        this.#checkpoint("TRUNCATE");
         throw error;
       }
     } catch (error) {

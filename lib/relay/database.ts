@@ -1,6 +1,7 @@
 import { randomHex } from "../base/secret.ts";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { afterReadyInput } from "../base/clock.ts";
+import { ChoreAtRest } from "../base/at_rest.ts";
+import { afterReadyInput, type Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { prepareRelaySchema, refuseNewerRelay } from "./schema.ts";
 
@@ -11,6 +12,9 @@ function isStorageFailure(error: unknown): boolean {
   const { errcode } = error as { errcode?: unknown };
   return typeof errcode === "number" && STORAGE_CODES.has(errcode & 0xff);
 }
+
+/** Half of what SQLite's own threshold is reached with by commits of one message each. */
+const FOLD_IN = { enough: 48, restMs: 3 };
 
 interface Job {
   work(): unknown;
@@ -32,6 +36,8 @@ const REDO: unique symbol = Symbol("redo");
 export class RelayDatabase {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  /** Folding the log in takes several times as long as a commit: SQLite does it in the one that finds it too long. */
+  readonly #foldIn: ChoreAtRest;
   #jobs: Job[] = [];
   #flushing = false;
   /** Rows changed so far. */
@@ -41,8 +47,9 @@ export class RelayDatabase {
   /** Key of the agent-bound tokens; never leaves the database. */
   readonly tokenKey: Uint8Array;
 
-  constructor(path: string) {
+  constructor(path: string, clock: Pick<Clock, "setTimer">) {
     refuseNewerRelay(path);
+    this.#foldIn = new ChoreAtRest({ clock, ...FOLD_IN, work: () => this.#checkpoint("PASSIVE") });
     this.#db = new DatabaseSync(path);
     try {
       prepareRelaySchema(this.#db, path);
@@ -100,7 +107,8 @@ export class RelayDatabase {
       settle = this.#transact(jobs, (job) => this.#plain(job)) ??
         this.#transact(jobs, (job) => this.#guarded(job))!;
     } catch (error) {
-      this.#makeRoom();
+      // On a full disk the log may hold older versions of the same pages.
+      this.#checkpoint("TRUNCATE");
       const failure = new RunnerError("E_STATE_WRITE", `the relay cannot write: ${messageOf(error)}`, {
         cause: error,
       });
@@ -108,6 +116,7 @@ export class RelayDatabase {
       return;
     }
     for (const done of settle) done();
+    this.#foldIn.note();
   }
 
   /** Returns how to settle the jobs, null when they have to be done over. Throws when nothing could be written. */
@@ -126,11 +135,11 @@ export class RelayDatabase {
     }
   }
 
-  /** On a full disk the log may hold older versions of the same pages: folding it in gives their room back. */
-  #makeRoom(): void {
+  /** Folds the log in, as far as that is possible now. `TRUNCATE` gives its room on the disk back. */
+  #checkpoint(mode: "PASSIVE" | "TRUNCATE"): void {
     try {
-      this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    } catch { /* even that needs room */ }
+      this.#db.exec(`PRAGMA wal_checkpoint(${mode})`);
+    } catch { /* even that needs room; SQLite tries again when the log is long */ }
   }
 
   #plain(job: Job): () => void {
@@ -187,6 +196,7 @@ export class RelayDatabase {
     if (this.#closed) return;
     this.#flush();
     this.#closed = true;
+    this.#foldIn.stop();
     this.#db.close();
   }
 }

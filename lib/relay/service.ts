@@ -59,7 +59,7 @@ export class RelayService {
   constructor(options: { dbPath: string; token: string | null; leaseMs: number; clock: Clock; log: Log }) {
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#db = new RelayDatabase(options.dbPath);
+    this.#db = new RelayDatabase(options.dbPath, options.clock);
     this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
     this.messages = new MessageStore(this.#db, this.agents);
     this.#claims = new ClaimStore(this.#db, options.leaseMs);

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
+import { ChoreAtRest } from "../../lib/base/at_rest.ts";
 import { fullJitter } from "../../lib/base/backoff.ts";
 import { lines, readAllCapped } from "../../lib/base/bytes.ts";
 import { clampDelay, delay, TIMED_OUT, withDeadline } from "../../lib/base/clock.ts";
@@ -25,6 +26,32 @@ Deno.test("fullJitter stays below base times 2^attempt and the cap", () => {
     assert(most < Math.min(30_000, 500 * 2 ** attempt));
     assertEquals(fullJitter({ attempt, baseMs: 500, capMs: 30_000, random: 0 }), 0);
   }
+});
+
+Deno.test("a chore is done once there is enough to do and nothing was noted for a moment", async () => {
+  const clock = new FakeClock();
+  let done = 0;
+  const chore = new ChoreAtRest({ clock, enough: 3, restMs: 10, work: () => done++ });
+  chore.note();
+  chore.note();
+  await clock.advance(1_000);
+  assertEquals(done, 0, "two are not enough");
+  for (let i = 0; i < 5; i++) {
+    chore.note();
+    await clock.advance(9);
+  }
+  assertEquals([done, clock.pending], [0, 1], "somebody may still be waiting");
+  await clock.advance(1);
+  assertEquals([done, clock.pending], [1, 0]);
+  chore.note();
+  await clock.advance(1_000);
+  assertEquals(done, 1, "what was noted before is done");
+  chore.note();
+  chore.note();
+  chore.stop();
+  assertEquals(clock.pending, 0);
+  await clock.advance(1_000);
+  assertEquals(done, 1, "it was stopped");
 });
 
 Deno.test("lines joins characters that were split between chunks and reports a line that is too long", async () => {

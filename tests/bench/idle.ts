@@ -1,7 +1,8 @@
 import { join } from "@std/path";
-import { TestHome } from "../support/runner_process.ts";
+import { withRealAgent } from "../support/real_home.ts";
+import type { Program, TestHome } from "../support/runner_process.ts";
 import { withTempDir } from "../support/temp.ts";
-import { compiledPair, prefixed, subdirectory } from "./_compiled.ts";
+import { compiledPair, prefixed } from "./_compiled.ts";
 import { childrenOf, processFigures } from "./_proc.ts";
 import { stop } from "./_relay.ts";
 
@@ -24,33 +25,39 @@ socket.onmessage = () => console.log("up");
 export const runs = 3;
 
 /**
- * Memory and processor of a runner that has nothing to do, with its relay in it, against a bare process: from the sources,
- * where both share the pages of Deno's program with whatever else runs of it, and compiled, where the bare one shares nothing and
- * the runner its pages with the echo agent. Resident memory (`rss`) shares nothing away.
+ * Memory and processor of a runner that has nothing to do, with its relay in it and a real Codex below it, against a bare
+ * process: from the sources, where both share the pages of Deno's program with each other and with the benchmark, and
+ * compiled, where neither shares them with anybody. Resident memory (`rss`) shares nothing away.
  */
 export async function run(): Promise<Record<string, number>> {
   return await withTempDir(async (dir) => {
     const script = join(dir, "bare.ts");
     await Deno.writeTextFile(script, BARE);
     const args = ["run", "--quiet", "--no-config", "--allow-net", script];
-    const sources = await measure(new TestHome(subdirectory(dir, "sources")), Deno.execPath(), args);
-    const pair = await compiledPair(subdirectory(dir, "pair"), BARE, ["--allow-net"]);
+    const sources = await measure(undefined, Deno.execPath(), args);
+    const pair = await compiledPair(dir, BARE, ["--allow-net"]);
     if (pair === null) return sources;
-    const compiled = await measure(
-      new TestHome(subdirectory(dir, "compiled"), {}, pair.runner),
-      pair.bare,
-      [],
-    );
-    return { ...sources, ...prefixed("compiled", compiled) };
+    return { ...sources, ...prefixed("compiled", await measure(pair.runner, pair.bare, [])) };
   });
 }
 
 async function measure(
-  started: TestHome,
+  program: Program | undefined,
   command: string,
   args: readonly string[],
 ): Promise<Record<string, number>> {
-  await using home = started;
+  let figures: Record<string, number> = {};
+  await withRealAgent("codex", async ({ home }) => {
+    figures = await beside(home, command, args);
+  }, program === undefined ? {} : { program });
+  return figures;
+}
+
+async function beside(
+  home: TestHome,
+  command: string,
+  args: readonly string[],
+): Promise<Record<string, number>> {
   const bare = new Deno.Command(command, {
     args: [...args],
     cwd: home.cwd,
@@ -60,7 +67,7 @@ async function measure(
     stdout: "null",
     stderr: "null",
   }).spawn();
-  const runner = home.start(["echo", "--label", "api"]);
+  const runner = home.start(["codex", "--headless", "--label", "api"]);
   await home.untilReady("api");
   await rest(REST_MS);
   const children = await childrenOf(runner.pid);

@@ -1,3 +1,4 @@
+import { systemClock } from "../../lib/base/clock.ts";
 import { join } from "@std/path";
 import { noLog } from "../../lib/base/log.ts";
 import type { JournalRow, MessageState } from "../../lib/inbox/contract.ts";
@@ -29,7 +30,7 @@ function row(id: number, state: MessageState): JournalRow {
 export async function run(): Promise<Record<string, number>> {
   return await withTempDir(async (dir) => {
     const sync = await fdatasyncMs(dir);
-    const journal = openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log: noLog });
+    const journal = openJournal({ path: join(dir, "journal.db"), clock: systemClock, log: noLog });
     let id = 0;
     const commit = (rows: number, state: MessageState) => {
       const batch = Array.from({ length: rows }, () => row(++id, state));

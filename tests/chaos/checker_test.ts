@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
 import { RelayDatabase } from "../../lib/relay/database.ts";
 import type { AgentRecord } from "../support/oracle.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { withTempDir } from "../support/temp.ts";
 import { check, type Evidence, type Verdict } from "./checker.ts";
 
@@ -30,7 +31,7 @@ async function verdictOf(story: Story): Promise<Verdict> {
   let verdict!: Verdict;
   await withTempDir((dir) => {
     // The real schema, filled by hand.
-    const relay = new RelayDatabase(join(dir, "relay.db"));
+    const relay = new RelayDatabase(join(dir, "relay.db"), new FakeClock());
     relay.close();
     const db = new DatabaseSync(join(dir, "relay.db"));
     const claimable = story.claimable === true;

@@ -6,6 +6,7 @@ import { keyOf, receivedRow } from "../../lib/inbox/core/row.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import type { Message } from "../../lib/protocol/message.ts";
 import { DiskModel } from "../sim/disk_model.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { withTempDir } from "../support/temp.ts";
 
 const NOW = 1_800_000_000_000;
@@ -19,7 +20,9 @@ interface Disk {
 function contractTest(name: string, test: (disk: Disk) => void): void {
   Deno.test(`a journal ${name} (SQLite)`, () =>
     withTempDir((dir) =>
-      test({ open: () => openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log: noLog }) })
+      test({
+        open: () => openJournal({ path: join(dir, "journal.db"), clock: new FakeClock(NOW), log: noLog }),
+      })
     ));
   Deno.test(`a journal ${name} (model)`, () => {
     const model = new DiskModel({ fate: () => "ok", damages: () => null, committed: () => {} });

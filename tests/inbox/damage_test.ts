@@ -7,6 +7,7 @@ import { checksum } from "../../lib/inbox/checksum.ts";
 import type { Journal, JournalRow, MessageState } from "../../lib/inbox/contract.ts";
 import { mayAck, receivedRow } from "../../lib/inbox/core/row.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 
 const NOW = 1_800_000_000_000;
 const VARIANTS = 5_000;
@@ -127,7 +128,7 @@ function judge(dir: string, files: Files, truth: Truth, mayRollBack: boolean): V
   const log: Log = { ...noLog, warn: () => warned++ };
   let journal: Journal;
   try {
-    journal = openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log });
+    journal = openJournal({ path: join(dir, "journal.db"), clock: new FakeClock(NOW), log });
   } catch (error) {
     if (!(error instanceof RunnerError) || error.code !== "E_STATE") {
       return { outcome: "refused", violations: [`crash: ${error}`] };
@@ -203,7 +204,7 @@ function memoryDir(): string {
 function journals(dir: string): { live: Files; closed: Files; truth: Truth } {
   const all = lives(1);
   Deno.mkdirSync(dir);
-  const journal = openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log: noLog });
+  const journal = openJournal({ path: join(dir, "journal.db"), clock: new FakeClock(NOW), log: noLog });
   journal.write({
     rows: [],
     commands: [{ commandId: "c1", type: "agent.restart", phase: "ended", at: NOW }],
@@ -330,7 +331,7 @@ Deno.test("what a crash left of large texts is removed at the start, and a text 
     const dir = join(root, "again");
     lay(dir, live);
     Deno.writeTextFileSync(join(dir, "bodies", "0123456789"), "left by a crash");
-    const journal = openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log: noLog });
+    const journal = openJournal({ path: join(dir, "journal.db"), clock: new FakeClock(NOW), log: noLog });
     const [file, ...others] = [...Deno.readDirSync(join(dir, "bodies"))].map(({ name }) =>
       join(dir, "bodies", name)
     );

@@ -9,6 +9,7 @@ import { checksum } from "../../lib/inbox/checksum.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { JOURNAL_VERSION } from "../../lib/inbox/schema.ts";
 import type { Message } from "../../lib/protocol/message.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { withTempDir } from "../support/temp.ts";
 
 const NOW = 1_800_000_000_000;
@@ -26,7 +27,7 @@ function rowOf(
 }
 
 const open = (dir: string): Journal =>
-  openJournal({ path: join(dir, "journal.db"), wall: () => NOW, log: noLog });
+  openJournal({ path: join(dir, "journal.db"), clock: new FakeClock(NOW), log: noLog });
 const write = (journal: Journal, ...rows: JournalRow[]) => journal.write({ rows, commands: [] });
 
 Deno.test("a journal that has no room for a text keeps its row, and the run after asks the relay for the text", async () => {
@@ -116,7 +117,7 @@ Deno.test("a file that is no database is moved to quarantine and a new journal b
     const [kept] = [...Deno.readDirSync(join(dir, "quarantine"))];
     assertEquals(Deno.readTextFileSync(join(dir, "quarantine", kept!.name)).startsWith("garbage"), true);
     Deno.writeTextFileSync(join(dir, "empty.db"), "");
-    openJournal({ path: join(dir, "empty.db"), wall: () => NOW, log: noLog }).close();
+    openJournal({ path: join(dir, "empty.db"), clock: new FakeClock(NOW), log: noLog }).close();
   });
 });
 

@@ -6,6 +6,7 @@ import type { SendInput } from "../../lib/protocol/message.ts";
 import type { RelayServer } from "../../lib/relay/contract.ts";
 import { RelayDatabase } from "../../lib/relay/database.ts";
 import { httpOf, ShiftedClock, TestAgent, testRelay, TOKEN } from "../support/relay_world.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
 async function withRelay(
@@ -377,7 +378,7 @@ Deno.test("a write that fails takes back only itself when others share its commi
 
 Deno.test("a write that the database refuses is its own failure, not that of the others in its commit", async () => {
   await withTempDir(async (dir) => {
-    const db = new RelayDatabase(join(dir, "relay.db"));
+    const db = new RelayDatabase(join(dir, "relay.db"), new FakeClock());
     try {
       const bad = db.write(() => db.run("INSERT INTO fact (name, value) VALUES (?, ?)", "bad", null));
       const broken = db.write(() => (undefined as unknown as { x: { y: string } }).x.y);

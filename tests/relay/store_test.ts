@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
 import { AgentDirectory } from "../../lib/relay/agents.ts";
@@ -7,6 +7,7 @@ import { DeadLetters } from "../../lib/relay/dead_letters.ts";
 import { MessageStore } from "../../lib/relay/messages.ts";
 import { ReceiptStore } from "../../lib/relay/receipts.ts";
 import { Retention } from "../../lib/relay/retention.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { withTempDir } from "../support/temp.ts";
 import { SCHEMA_2 } from "./schema_2.ts";
 
@@ -24,7 +25,7 @@ async function withStore(
   }) => Promise<void>,
 ): Promise<void> {
   await withTempDir(async (dir) => {
-    const db = new RelayDatabase(join(dir, "relay.db"));
+    const db = new RelayDatabase(join(dir, "relay.db"), new FakeClock());
     const messages = new MessageStore(db, new AgentDirectory(db, () => true));
     const receipts = new ReceiptStore(db, messages);
     const dead = new DeadLetters(db, messages, receipts);
@@ -173,7 +174,7 @@ Deno.test("a database of version 2 keeps its messages and receipts, in order", a
         (3, 7, 'other', 'received', 4, NULL, 1, 'journaled'), (4, 7, 'worker', 'seen', 3, 'd', 1, 'answer');
     `);
     old.close();
-    const db = new RelayDatabase(path);
+    const db = new RelayDatabase(path, new FakeClock());
     try {
       const messages = new MessageStore(db, new AgentDirectory(db, () => true));
       const receipts = new ReceiptStore(db, messages);
@@ -201,7 +202,7 @@ Deno.test("a database of version 2 keeps its messages and receipts, in order", a
 Deno.test("what an agent says of itself is seen at once and in the database once it was written", async () => {
   await withTempDir(async (dir) => {
     const open = () => {
-      const db = new RelayDatabase(join(dir, "relay.db"));
+      const db = new RelayDatabase(join(dir, "relay.db"), new FakeClock());
       return { db, agents: new AgentDirectory(db, () => true) };
     };
     const first = open();
@@ -254,5 +255,27 @@ Deno.test("what an agent says of itself is seen at once and in the database once
     second.agents.status("a", { agentStatus: "busy" }, NOW + 6);
     assertEquals(second.agents.one("a", NOW), undefined);
     second.db.close();
+  });
+});
+
+Deno.test("the relay's log is folded into the database once it is at rest, and by no commit before", async () => {
+  await withTempDir(async (dir) => {
+    const path = join(dir, "relay.db");
+    const clock = new FakeClock();
+    const db = new RelayDatabase(path, clock);
+    const size = () => Deno.statSync(path).size;
+    const before = size();
+    const write = (name: string) =>
+      db.write(() => db.run("INSERT INTO fact (name, value) VALUES (?, ?)", name, "x".repeat(1_000)));
+    for (let i = 0; i < 60; i++) {
+      await write(`fact ${i}`);
+      await clock.advance(2);
+    }
+    assertEquals(size(), before, "a commit folded the log in while messages came");
+    await clock.advance(3);
+    assert(size() > before, "the log was not folded in at rest");
+    for (let i = 60; i < 120; i++) await write(`fact ${i}`);
+    db.close();
+    assertEquals(clock.pending, 0, "a closed database has something to do");
   });
 });

@@ -72,7 +72,7 @@ export class ScriptedAgent {
     const { agentId } = this.options;
     const clock = cuttable();
     this.#cut = clock.cut;
-    this.journal = openJournal({ path: join(this.dir, "journal.db"), wall: systemClock.wall, log: noLog });
+    this.journal = openJournal({ path: join(this.dir, "journal.db"), clock: systemClock, log: noLog });
     const instanceId = crypto.randomUUID();
     this.bus = new RelayBusClient({
       url: this.url,

@@ -53,7 +53,7 @@ export async function assemble(begun: Begun): Promise<Session> {
 
   const journal = openJournal({
     path: join(place.dir, "journal.db"),
-    wall: clock.wall,
+    clock,
     log: log.child("inbox"),
   });
   undo.add(() => journal.close());
