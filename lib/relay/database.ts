@@ -102,6 +102,7 @@ export class RelayDatabase {
     const jobs = this.#jobs;
     this.#jobs = [];
     if (jobs.length === 0) return;
+    const before = this.#changes;
     let settle: (() => void)[];
     try {
       settle = this.#transact(jobs, (job) => this.#plain(job)) ??
@@ -116,7 +117,7 @@ export class RelayDatabase {
       return;
     }
     for (const done of settle) done();
-    this.#foldIn.note();
+    if (this.#changes !== before) this.#foldIn.note();
   }
 
   /** Returns how to settle the jobs, null when they have to be done over. Throws when nothing could be written. */

@@ -275,6 +275,10 @@ Deno.test("the relay's log is folded into the database once it is at rest, and b
     await clock.advance(3);
     assert(size() > before, "the log was not folded in at rest");
     for (let i = 60; i < 120; i++) await write(`fact ${i}`);
+    await clock.advance(3);
+    for (let i = 0; i < 60; i++) await db.write(() => db.get("SELECT * FROM fact"));
+    assertEquals(clock.pending, 0, "looking is nothing to fold in");
+    for (let i = 120; i < 180; i++) await write(`fact ${i}`);
     db.close();
     assertEquals(clock.pending, 0, "a closed database has something to do");
   });
