@@ -3,8 +3,12 @@ import { RunnerError } from "../base/errors.ts";
 import { schemaVersionOf } from "../base/schema_version.ts";
 
 /** Version of the journal's schema, kept in `user_version`. */
-export const JOURNAL_VERSION = 2;
+export const JOURNAL_VERSION = 3;
 
+/**
+ * No index has the rows that are open and those that are not: SQLite would find the ended ones by it, every one of them,
+ * to sort them by their age.
+ */
 const TABLES = `
   CREATE TABLE IF NOT EXISTS message (
     key TEXT PRIMARY KEY,
@@ -15,7 +19,7 @@ const TABLES = `
     updated_at INTEGER NOT NULL,
     checksum TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX IF NOT EXISTS message_open ON message (open, ordinal);
+  CREATE INDEX IF NOT EXISTS message_waiting ON message (ordinal, key) WHERE open = 1;
   CREATE INDEX IF NOT EXISTS message_ended ON message (updated_at) WHERE open = 0;
   CREATE INDEX IF NOT EXISTS message_dead ON message (ordinal) WHERE state = 'dead';
   CREATE TABLE IF NOT EXISTS body (
@@ -85,5 +89,7 @@ export function prepareSchema(db: DatabaseSync): void {
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 1048576;",
   );
   if (version === JOURNAL_VERSION) return;
-  db.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${JOURNAL_VERSION}; COMMIT;`);
+  // The index of versions 1 and 2.
+  const work = `DROP INDEX IF EXISTS message_open; ${TABLES}`;
+  db.exec(`BEGIN IMMEDIATE; ${work} PRAGMA user_version = ${JOURNAL_VERSION}; COMMIT;`);
 }

@@ -38,6 +38,7 @@ export class SqliteJournal implements Journal {
   readonly #quarantined: string[];
   readonly #wall: () => number;
   readonly #putRow: StatementSync;
+  readonly #moveRow: StatementSync;
   readonly #putCommand: StatementSync;
   readonly #putFact: StatementSync;
   readonly #getFact: StatementSync;
@@ -61,8 +62,12 @@ export class SqliteJournal implements Journal {
       this.#putRow = this.#db.prepare(
         // In place: a replaced row would move to the end of the table, and every index with it.
         `INSERT INTO message (key, ordinal, open, state, data, updated_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (key) DO UPDATE SET ordinal = excluded.ordinal, open = excluded.open, state = excluded.state,
-           data = excluded.data, updated_at = excluded.updated_at, checksum = excluded.checksum`,
+         ON CONFLICT (key) DO UPDATE SET open = excluded.open, state = excluded.state, data = excluded.data,
+           updated_at = excluded.updated_at, checksum = excluded.checksum`,
+      );
+      // A row that stays open stays where it is in the index of those: only its own page is written.
+      this.#moveRow = this.#db.prepare(
+        "UPDATE message SET state = ?, data = ?, updated_at = ?, checksum = ? WHERE key = ? AND open = 1",
       );
       this.#putCommand = this.#db.prepare(
         "INSERT OR REPLACE INTO command (id, data, updated_at, checksum) VALUES (?, ?, ?, ?)",
@@ -295,6 +300,9 @@ export class SqliteJournal implements Journal {
     const open = finished(row) ? 0 : 1;
     const { state } = row.state;
     const sum = checksum(row.key, row.messageId, open, state, data, row.updatedAt);
+    if (open === 1 && !withBody) {
+      if (this.#moveRow.run(state, data, row.updatedAt, sum, row.key).changes > 0) return;
+    }
     this.#putRow.run(row.key, row.messageId, open, state, data, row.updatedAt, sum);
   }
 
