@@ -77,7 +77,9 @@ export class CommandStore {
   pending(targets: string[], now: number): Command[] {
     return targets.flatMap((target) =>
       this.#db.all<CommandRow>(
-        "SELECT * FROM command WHERE target = ? AND status = 'pending' AND expires_at > ? ORDER BY created_at",
+        // The list of the index, which SQLite does not see that the one status is in.
+        `SELECT * FROM command WHERE status IN ('pending', 'accepted', 'running') AND target = ?
+           AND status = 'pending' AND expires_at > ? ORDER BY created_at`,
         target,
         now,
       ).map(commandOf)

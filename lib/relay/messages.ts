@@ -8,6 +8,14 @@ import type { RelayDatabase } from "./database.ts";
 export const KEEP_MS = 7 * 86_400_000;
 /** Bytes of bodies in one page of unread messages. */
 const PAGE_BYTES = 2 * 1024 * 1024;
+/** Recipients whose mail is closed in one step when its time is over. */
+const EXPIRE_STEP = 1_000;
+
+/** Mail whose time is over, and the wall time up to which there is no other. */
+export interface Expired {
+  mail: { messageId: number; agentId: string }[];
+  through: number;
+}
 
 interface MessageRow {
   id: number;
@@ -172,18 +180,26 @@ export class MessageStore {
     );
   }
 
-  /** Closes mail that nobody took in time; returns whose it was. */
-  expireMessages(now: number): { messageId: number; agentId: string }[] {
-    const expired = this.#db.all<{ id: number; agent_id: string }>(
+  /**
+   * Closes mail that nobody took in time, of what ended after `since`; returns whose it was, and until when everything is
+   * closed now, which is the next `since`. From 0 on, all that is kept of the last weeks is looked at.
+   */
+  expireMessages(now: number, since: number): Expired {
+    const late = this.#db.all<{ id: number; agent_id: string }>(
       `SELECT m.id, r.agent_id FROM message m JOIN recipient r ON r.message_id = m.id
-       WHERE m.expires_at <= ? AND r.closed = 0 LIMIT 1000`,
+       WHERE m.expires_at > ? AND m.expires_at <= ? AND r.closed = 0 LIMIT ?`,
+      since,
       now,
+      EXPIRE_STEP,
     );
-    for (const { id, agent_id } of expired) {
+    for (const { id, agent_id } of late) {
       this.#db.run("UPDATE recipient SET closed = 1 WHERE message_id = ? AND agent_id = ?", id, agent_id);
     }
     this.#db.run("UPDATE message SET pending = 0 WHERE pending = 1 AND expires_at <= ?", now);
-    return expired.map(({ id, agent_id }) => ({ messageId: id, agentId: agent_id }));
+    return {
+      mail: late.map(({ id, agent_id }) => ({ messageId: id, agentId: agent_id })),
+      through: late.length < EXPIRE_STEP ? now : since,
+    };
   }
 
   /** True when the message is stored. */

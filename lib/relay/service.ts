@@ -18,7 +18,7 @@ import { type CommandInput, CommandStore } from "./commands.ts";
 import { RelayDatabase } from "./database.ts";
 import { type DeadLetterKey, DeadLetters } from "./dead_letters.ts";
 import { type Connection, Hub } from "./hub.ts";
-import { MessageStore } from "./messages.ts";
+import { type Expired, MessageStore } from "./messages.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
 
@@ -54,6 +54,8 @@ export class RelayService {
   readonly #listeners = new Set<(event: RelayEvent) => void>();
   #cancelSweep: () => void;
   #cancelPrune: () => void;
+  /** Wall time up to which no mail waits whose time is over. */
+  #expiredThrough = 0;
   #stopped = false;
 
   constructor(options: { dbPath: string; token: string | null; leaseMs: number; clock: Clock; log: Log }) {
@@ -292,14 +294,17 @@ export class RelayService {
   #sweep(): void {
     this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
     this.hub.sweep();
+    // A wall clock that was set back lives through some of its time again, with other mail.
+    const since = this.now < this.#expiredThrough ? 0 : this.#expiredThrough;
     void this.#db.write(() => ({
-      mail: this.#expireMail(),
+      mail: this.#expireMail(since),
       commands: this.commands.expire(this.now),
       claims: this.#claims.expire(this.now),
       said: this.agents.persist(),
     })).then(({ mail, commands, claims, said }) => {
       this.agents.persisted(said);
-      for (const id of mail) this.#wake(`message/${id}`);
+      this.#expiredThrough = mail.through;
+      for (const { messageId } of mail.mail) this.#wake(`message/${messageId}`);
       for (const id of commands) this.#wake(`command/${id}`);
       for (const id of claims) this.#offerAgain(id);
     })
@@ -320,11 +325,10 @@ export class RelayService {
     );
   }
 
-  #expireMail(): number[] {
-    return this.messages.expireMessages(this.now).map(({ messageId, agentId }) => {
-      this.receipts.report([{ messageId, agentId, stage: "expired", at: this.now }]);
-      return messageId;
-    });
+  #expireMail(since: number): Expired {
+    const expired = this.messages.expireMessages(this.now, since);
+    this.receipts.report(expired.mail.map((each) => ({ ...each, stage: "expired", at: this.now })));
+    return expired;
   }
 
   /** Drops every client when memory is short; nothing is lost, since what is unread is in the database. */

@@ -252,6 +252,29 @@ Deno.test("mail for nobody yet is kept with queue, adopted by the first match, a
   });
 });
 
+Deno.test("mail expires in its time also when the wall clock was set back over the expiry of other mail", async () => {
+  await withRelay(async (relay, _dir, clock) => {
+    const http = httpOf(relay);
+    const agent = await new TestAgent(relay.url, "a").join();
+    await agent.bus.close();
+    const send = async (ttlMs: number) => {
+      const sent = await http.send(mail("a", "m", { ttlMs }));
+      return sent.ok ? sent.value.message.id : NaN;
+    };
+    const expired = (id: number) => async () => {
+      const receipt = await http.receipt(id);
+      return receipt.ok && receipt.value.recipients[0]!.reports.some((report) => report.stage === "expired");
+    };
+    const early = await send(60_000);
+    clock.shiftMs += 3_600_000;
+    await until("the first expiry", expired(early));
+    clock.shiftMs -= 3_500_000;
+    const late = await send(60_000);
+    clock.shiftMs += 70_000;
+    await until("the expiry in a time that was lived through before", expired(late));
+  });
+});
+
 Deno.test("commands go to their target once, move forward only, and expire when nobody takes them", async () => {
   await withRelay(async (relay, _dir, clock) => {
     const http = httpOf(relay);

@@ -283,3 +283,25 @@ Deno.test("the relay's log is folded into the database once it is at rest, and b
     assertEquals(clock.pending, 0, "a closed database has something to do");
   });
 });
+
+Deno.test("mail whose time is over is closed once, in steps, and what ended before is not looked at again", async () => {
+  await withStore(async ({ db, messages, send }) => {
+    const TTL_MS = 60_000;
+    await db.write(() => {
+      for (let i = 0; i < 1_500; i++) send(TTL_MS);
+    });
+    const late = await db.write(() => send(2 * TTL_MS));
+    const expire = (now: number, since: number) => db.write(() => messages.expireMessages(now, since));
+    assertEquals(await expire(NOW + TTL_MS - 1, 0), { mail: [], through: NOW + TTL_MS - 1 });
+    const first = await expire(NOW + TTL_MS, NOW);
+    assertEquals([first.mail.length, first.through], [1_000, NOW], "there is more of the same time");
+    const second = await expire(NOW + TTL_MS, first.through);
+    assertEquals([second.mail.length, second.through], [500, NOW + TTL_MS]);
+    // Opened by hand: only who looks at it again finds it.
+    db.run("UPDATE recipient SET closed = 0 WHERE message_id = 1");
+    const third = await expire(NOW + 2 * TTL_MS, second.through);
+    assertEquals(third.mail.map(({ messageId }) => messageId), [late]);
+    const whole = await expire(NOW + 2 * TTL_MS, 0);
+    assertEquals(whole.mail.map(({ messageId }) => messageId), [1], "positive control");
+  });
+});
