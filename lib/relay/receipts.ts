@@ -57,12 +57,13 @@ export class ReceiptStore {
   /** Adds lines of one message and agent. */
   #add(reports: readonly StageReport[]): void {
     const { messageId, agentId } = reports[0]!;
-    if (!this.#messages.exists(messageId)) return;
     const known = this.#db.all<{ line: number; stage: string; at: number; delivery_id: string | null }>(
       "SELECT line, stage, at, delivery_id FROM report WHERE message_id = ? AND agent_id = ? ORDER BY line",
       messageId,
       agentId,
     );
+    // Lines go with their message.
+    if (known.length === 0 && !this.#messages.exists(messageId)) return;
     const lines = new Set(known.map((row) => identityOf(row.stage, row.at, row.delivery_id)));
     let line = known.at(-1)?.line ?? 0;
     const values: SQLInputValue[] = [];

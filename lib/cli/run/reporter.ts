@@ -11,6 +11,7 @@ import type { ExitOutcome, TurnResult } from "../../runner/core/types.ts";
 import type { Invocation, Io } from "../contract.ts";
 import { withoutOldCommands } from "../old_commands.ts";
 import type { RunFollower, RunStart } from "./follower.ts";
+import { gathered } from "./gathered.ts";
 import { GithubActions } from "./github.ts";
 import { resultOf, type RunResult, type Verdict, verdictOf } from "./result.ts";
 
@@ -28,6 +29,7 @@ export interface ReporterDeps {
  */
 export class RunReporter implements RunFollower {
   readonly #io: Io;
+  readonly #flush: () => void;
   readonly #deps: ReporterDeps;
   readonly #provider: string;
   readonly #form: "text" | "jsonl";
@@ -39,8 +41,10 @@ export class RunReporter implements RunFollower {
   #verdict: Verdict | null = null;
   #providerExit: ExitStatus | null = null;
 
-  constructor({ flags, positionals }: Invocation, io: Io, deps: ReporterDeps) {
+  constructor({ flags, positionals }: Invocation, given: Io, deps: ReporterDeps) {
+    const { io, flush } = gathered(given);
     this.#io = io;
+    this.#flush = flush;
     this.#deps = deps;
     this.#provider = positionals[0]!;
     this.#form = flags.output === "jsonl" ? "jsonl" : "text";
@@ -123,6 +127,7 @@ export class RunReporter implements RunFollower {
     }
     this.#line({ type: "result", ...result });
     this.#github?.ended(result, this.#resultFile);
+    this.#flush();
   }
 
   #line(value: Readonly<Record<string, unknown>>): void {
