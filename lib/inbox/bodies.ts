@@ -3,7 +3,7 @@ import { sha256Hex } from "../base/hash.ts";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
 import { ensurePrivateDir, writeFileAtomic } from "../base/private_file.ts";
-import { checksum } from "./checksum.ts";
+import { checksum, fits } from "./checksum.ts";
 
 /** Texts up to this size are kept in the database, larger ones in a file of their own. */
 const INLINE_BYTES = 256 * 1024;
@@ -105,7 +105,7 @@ export class BodyStore {
     } catch {
       return null;
     }
-    if (checksum(key, text) !== stored.checksum) return null;
+    if (!fits(stored.checksum, key, text)) return null;
     this.#stored.set(key, stored.file === "" ? "" : fileOf(key));
     return text;
   }

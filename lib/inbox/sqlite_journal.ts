@@ -5,7 +5,7 @@ import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { ensurePrivateFile } from "../base/private_file.ts";
 import { BodyStore } from "./bodies.ts";
-import { checksum } from "./checksum.ts";
+import { checksum, fits } from "./checksum.ts";
 import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
 import { finished, keepsText, LOCAL_STORE } from "./core/row.ts";
 import type { Message } from "../protocol/message.ts";
@@ -114,27 +114,27 @@ export class SqliteJournal implements Journal {
     this.#transaction(() => {
       each("SELECT * FROM message", (row: StoredRow) => {
         const { key, ordinal, open, state, data, updated_at } = row;
-        const sum = checksum(key, ordinal, open, state, data, updated_at);
-        if (sum === row.checksum && updated_at >= (newest.get(key) ?? -Infinity)) {
+        const whole = fits(row.checksum, key, ordinal, open, state, data, updated_at);
+        if (whole && updated_at >= (newest.get(key) ?? -Infinity)) {
           newest.set(key, updated_at);
-          this.#putRow.run(key, ordinal, open, state, data, updated_at, sum);
+          this.#putRow.run(key, ordinal, open, state, data, updated_at, row.checksum);
         } else saved--;
       });
       each("SELECT * FROM body", (row: { key: string; text: string; file: string; checksum: string }) => {
-        const whole = row.file !== "" || checksum(row.key, row.text) === row.checksum;
+        const whole = row.file !== "" || fits(row.checksum, row.key, row.text);
         if (whole && newest.has(row.key)) this.#bodies.take(row.key, row);
         else saved--;
       });
       each(
         "SELECT * FROM command",
         (row: { id: string; data: string; updated_at: number; checksum: string }) => {
-          const sum = checksum(row.id, row.data, row.updated_at);
-          if (sum === row.checksum) this.#putCommand.run(row.id, row.data, row.updated_at, sum);
-          else saved--;
+          if (fits(row.checksum, row.id, row.data, row.updated_at)) {
+            this.#putCommand.run(row.id, row.data, row.updated_at, row.checksum);
+          } else saved--;
         },
       );
       each("SELECT * FROM fact", (row: { name: string; value: string; checksum: string }) => {
-        if (checksum(row.name, row.value) === row.checksum) this.#writeFact(row.name, row.value);
+        if (fits(row.checksum, row.name, row.value)) this.#writeFact(row.name, row.value);
         else saved--;
       });
     });
@@ -316,7 +316,7 @@ export class SqliteJournal implements Journal {
 
   #whole(stored: StoredRow): boolean {
     const { key, ordinal, open, state, data, updated_at } = stored;
-    if (checksum(key, ordinal, open, state, data, updated_at) === stored.checksum) return true;
+    if (fits(stored.checksum, key, ordinal, open, state, data, updated_at)) return true;
     this.#putAside("message", key, JSON.stringify(stored));
     return false;
   }
@@ -342,7 +342,7 @@ export class SqliteJournal implements Journal {
       checksum: string;
     }[];
     return rows.flatMap((row) => {
-      if (checksum(row.id, row.data, row.updated_at) === row.checksum) {
+      if (fits(row.checksum, row.id, row.data, row.updated_at)) {
         return JSON.parse(row.data) as CommandRow;
       }
       this.#putAside("command", row.id, JSON.stringify(row));
@@ -358,7 +358,7 @@ export class SqliteJournal implements Journal {
   #fact(name: string): unknown {
     const row = this.#getFact.get(name) as { value: string; checksum: string } | undefined;
     if (row === undefined) return null;
-    if (checksum(name, row.value) !== row.checksum) {
+    if (!fits(row.checksum, name, row.value)) {
       this.#putAside("fact", name, JSON.stringify(row));
       return null;
     }

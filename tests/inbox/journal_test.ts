@@ -5,7 +5,7 @@ import { RunnerError } from "../../lib/base/errors.ts";
 import { noLog } from "../../lib/base/log.ts";
 import type { Journal, JournalRow, MessageState } from "../../lib/inbox/contract.ts";
 import { keyOf, LOCAL_STORE, receivedRow } from "../../lib/inbox/core/row.ts";
-import { checksum } from "../../lib/inbox/checksum.ts";
+import { shaChecksum } from "../../lib/inbox/checksum.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { JOURNAL_VERSION } from "../../lib/inbox/schema.ts";
 import type { Message } from "../../lib/protocol/message.ts";
@@ -174,7 +174,7 @@ Deno.test("a journal of version 1 is taken over with its texts and its dead lett
           state.state,
           data,
           NOW,
-          checksum(old.key, id, isOpen, state.state, data, NOW),
+          shaChecksum(old.key, id, isOpen, state.state, data, NOW),
         );
     }
     db.close();
