@@ -115,6 +115,11 @@ export class AgentDirectory {
     this.#said.set(agentId, { status: status ?? row.status, ready, status_meta, last_seen: now });
   }
 
+  /** True when something was said that is not in the database yet. */
+  get unwritten(): boolean {
+    return this.#said.size > 0;
+  }
+
   /** Writes what is not in the database yet and returns it, for {@linkcode persisted} once it is on disk. */
   persist(): ReadonlyMap<string, Saying> {
     for (const [agentId, { status, ready, status_meta, last_seen }] of this.#said) {

@@ -71,6 +71,14 @@ export class ClaimStore {
     return changes > 0;
   }
 
+  /** When the first lease runs out. */
+  nextExpiry(): number {
+    const { at } = this.#db.get<{ at: number | null }>(
+      "SELECT min(claim_expires_at) AS at FROM message WHERE claim_expires_at IS NOT NULL",
+    )!;
+    return at ?? Infinity;
+  }
+
   /** Ends claims whose lease ran out; returns their messages, to be offered again. */
   expire(now: number): number[] {
     const lapsed = this.#db.all<{ id: number }>(

@@ -108,6 +108,14 @@ export class CommandStore {
     return this.one(update.commandId)!;
   }
 
+  /** When the time of the first command that has not ended is over. */
+  nextExpiry(): number {
+    const { at } = this.#db.get<{ at: number | null }>(
+      "SELECT min(expires_at) AS at FROM command WHERE status IN ('pending', 'accepted', 'running')",
+    )!;
+    return at ?? Infinity;
+  }
+
   /** Ends commands whose time ran out; returns their ids. */
   expire(now: number): string[] {
     const late = this.#db.all<{ id: string }>(

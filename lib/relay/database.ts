@@ -40,9 +40,10 @@ export class RelayDatabase {
   readonly #foldIn: ChoreAtRest;
   #jobs: Job[] = [];
   #flushing = false;
-  /** Rows changed so far. */
   #changes = 0;
   #closed = false;
+  /** Called after a commit that changed something. Must not throw. */
+  onChange = () => {};
   readonly storeId: string;
   /** Key of the agent-bound tokens; never leaves the database. */
   readonly tokenKey: Uint8Array;
@@ -117,7 +118,9 @@ export class RelayDatabase {
       return;
     }
     for (const done of settle) done();
-    if (this.#changes !== before) this.#foldIn.note();
+    if (this.#changes === before) return;
+    this.#foldIn.note();
+    this.onChange();
   }
 
   /** Returns how to settle the jobs, null when they have to be done over. Throws when nothing could be written. */
@@ -167,6 +170,11 @@ export class RelayDatabase {
       this.#db.exec("ROLLBACK TO job; RELEASE job");
       return () => job.reject(error);
     }
+  }
+
+  /** Rows changed so far, also those of transactions that failed. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** First row of a query, or undefined. */

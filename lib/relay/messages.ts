@@ -202,6 +202,15 @@ export class MessageStore {
     };
   }
 
+  /** When the time of the next message is over, whether it waits or not. */
+  nextExpiry(now: number): number {
+    const { at } = this.#db.get<{ at: number | null }>(
+      "SELECT min(expires_at) AS at FROM message WHERE expires_at > ?",
+      now,
+    )!;
+    return at ?? Infinity;
+  }
+
   /** True when the message is stored. */
   exists(id: number): boolean {
     return this.#db.get("SELECT 1 AS one FROM message WHERE id = ?", id) !== undefined;

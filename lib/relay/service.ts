@@ -18,12 +18,14 @@ import { type CommandInput, CommandStore } from "./commands.ts";
 import { RelayDatabase } from "./database.ts";
 import { type DeadLetterKey, DeadLetters } from "./dead_letters.ts";
 import { type Connection, Hub } from "./hub.ts";
-import { type Expired, MessageStore } from "./messages.ts";
+import { MessageStore } from "./messages.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
+import { Sweep } from "./sweep.ts";
 
-const SWEEP_MS = 1_000;
-/** Between two steps of the retention: while there is something to remove, while there is more to look at, at rest. */
+/** Until the first step of the retention. */
+const FIRST_PRUNE_MS = 1_000;
+/** Between two steps of it: while there is something to remove, while there is more to look at, at rest. */
 const PRUNE_MS = { removing: 50, looking: 1_000, resting: 60_000 };
 const HEARTBEAT_MS = 15_000;
 /** Long polls of one message or command at a time. */
@@ -52,10 +54,8 @@ export class RelayService {
   /** Callers that wait for a change, by `message/<id>` or `command/<id>`. */
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #listeners = new Set<(event: RelayEvent) => void>();
-  #cancelSweep: () => void;
+  readonly #sweep: Sweep;
   #cancelPrune: () => void;
-  /** Wall time up to which no mail waits whose time is over. */
-  #expiredThrough = 0;
   #stopped = false;
 
   constructor(options: { dbPath: string; token: string | null; leaseMs: number; clock: Clock; log: Log }) {
@@ -78,8 +78,20 @@ export class RelayService {
       key: this.#db.tokenKey,
       epochOf: (agentId) => this.agents.epoch(agentId),
     });
-    this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
-    this.#cancelPrune = this.#clock.setTimer(SWEEP_MS, () => this.#prune());
+    this.#sweep = new Sweep({
+      clock: this.#clock,
+      log: this.#log,
+      db: this.#db,
+      hub: this.hub,
+      agents: this.agents,
+      messages: this.messages,
+      receipts: this.receipts,
+      claims: this.#claims,
+      commands: this.commands,
+      events: { expired: (key) => this.#wake(key), freed: (id) => this.#offerAgain(id) },
+    });
+    this.#db.onChange = () => this.#sweep.note();
+    this.#cancelPrune = this.#clock.setTimer(FIRST_PRUNE_MS, () => this.#prune());
   }
 
   get storeId(): string {
@@ -124,6 +136,7 @@ export class RelayService {
     if (!this.hub.detach(connection) || this.#stopped) return;
     try {
       this.agents.seen(connection.agentId, this.now);
+      this.#sweep.note();
     } catch (error) {
       // Called by a socket's handler: a throw would end the process.
       this.#log.warn("the loss of an agent cannot be noted", { error: messageOf(error) });
@@ -198,11 +211,13 @@ export class RelayService {
 
   status(agentId: string, payload: StatusPayload): void {
     this.agents.status(agentId, payload, this.now);
+    this.#sweep.note();
     this.#tell("agent.status", { agentId, ...payload });
   }
 
   heartbeat(agentId: string, status?: AgentStatus): void {
     this.agents.seen(agentId, this.now, status);
+    this.#sweep.note();
   }
 
   patchAgent(agentId: string, change: Parameters<AgentDirectory["patch"]>[1]): Promise<boolean> {
@@ -291,26 +306,6 @@ export class RelayService {
     }
   }
 
-  #sweep(): void {
-    this.#cancelSweep = this.#clock.setTimer(SWEEP_MS, () => this.#sweep());
-    this.hub.sweep();
-    // A wall clock that was set back lives through some of its time again, with other mail.
-    const since = this.now < this.#expiredThrough ? 0 : this.#expiredThrough;
-    void this.#db.write(() => ({
-      mail: this.#expireMail(since),
-      commands: this.commands.expire(this.now),
-      claims: this.#claims.expire(this.now),
-      said: this.agents.persist(),
-    })).then(({ mail, commands, claims, said }) => {
-      this.agents.persisted(said);
-      this.#expiredThrough = mail.through;
-      for (const { messageId } of mail.mail) this.#wake(`message/${messageId}`);
-      for (const id of commands) this.#wake(`command/${id}`);
-      for (const id of claims) this.#offerAgain(id);
-    })
-      .catch((error) => this.#log.warn("the relay's sweep failed", { error: messageOf(error) }));
-  }
-
   #prune(): void {
     const next = (delayMs: number) => {
       if (!this.#stopped) this.#cancelPrune = this.#clock.setTimer(delayMs, () => this.#prune());
@@ -325,12 +320,6 @@ export class RelayService {
     );
   }
 
-  #expireMail(since: number): Expired {
-    const expired = this.messages.expireMessages(this.now, since);
-    this.receipts.report(expired.mail.map((each) => ({ ...each, stage: "expired", at: this.now })));
-    return expired;
-  }
-
   /** Drops every client when memory is short; nothing is lost, since what is unread is in the database. */
   dropClients(): void {
     this.#tell("relay.stopping", {});
@@ -341,7 +330,7 @@ export class RelayService {
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#cancelSweep();
+    this.#sweep.stop();
     this.#cancelPrune();
     for (const waiters of [...this.#waiters.values()]) for (const finish of [...waiters]) finish();
     this.#tell("relay.stopping", {});

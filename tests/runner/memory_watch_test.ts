@@ -43,6 +43,37 @@ Deno.test("watchMemory() gives texts back, drops sockets at most every 10 s and 
   assertEquals(clock.pending, 0);
 });
 
+Deno.test("watchMemory() looks every second at a process that is large or grows, and every 4 s at one that rests", async () => {
+  const clock = new FakeClock();
+  let mib = 60;
+  let looks = 0;
+  const stop = watchMemory({
+    clock,
+    log: noLog,
+    rssBytes: () => (looks++, mib * 1024 * 1024),
+    actions: { soft: () => {}, drop: () => {}, hard: () => {} },
+  });
+  const during = async (seconds: number, growth = 0) => {
+    looks = 0;
+    for (let second = 0; second < seconds; second++) {
+      mib += growth;
+      await clock.advance(1_000);
+    }
+    return looks;
+  };
+  assertEquals(await during(1), 1, "the first look comes after a second");
+  assertEquals(await during(1), 1, "nothing is known of its growth before the second one");
+  assertEquals(await during(40), 10);
+  await during(4, 2);
+  assertEquals(await during(5, 2), 5, "it grows");
+  assertEquals(await during(9), 3, "it rests again");
+  mib = 96;
+  await during(4);
+  assertEquals(await during(10), 10, "it is large");
+  stop();
+  assertEquals(clock.pending, 0);
+});
+
 Deno.test("Deno.memoryUsage() tells the resident size under the program's own permissions", () => {
   const before = Deno.memoryUsage().rss;
   const block = new Uint8Array(64 * 1024 * 1024).fill(1);
