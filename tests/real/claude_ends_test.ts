@@ -180,7 +180,7 @@ function dialog(
       assertEquals(reason, `blocked: ${name}`);
       assertStringIncludes(logOf(seat), `blocked: ${name}`);
       await home.run(["send", "label:api", "waits"]);
-      assertMatch(await terminal.capture(), shown);
+      await terminal.untilShows(shown);
       assertEquals(seat.model.requests.length, 0);
       const stopped = await home.run(["stop", "label:api"]);
       assertEquals(stopped.code, 0, stopped.err);

@@ -66,7 +66,7 @@ for (const version of [OLD_CLAUDE_VERSION, CLAUDE_VERSION]) {
       // Once as a notice, once as the file.
       const requests = seat.model.requests.filter(({ history }) => history.includes("relay-notice-"));
       assertEquals(requests.map(({ history }) => history.includes("secret-marker")), [false, true]);
-      assertStringIncludes(await seat.terminal.capture(), "half typed line");
+      await seat.terminal.untilShows(/half typed line/);
       await until("no file", () => mail(seat).length === 0);
       await statusIs(seat, "idle");
       // What a person is asked is the status here too, and a message meanwhile does not answer it.

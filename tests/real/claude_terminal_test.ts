@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { selfCommand } from "../../lib/cli/self_command.ts";
 import { unpackPlugin } from "../../lib/providers/claude/plugin.ts";
@@ -16,7 +16,7 @@ seat("a message to an idle session arrives beside a half-typed line, which stays
   assertEquals(await send(seat, "marker-idle [[say an answer]]", "--wait-reply"), "an answer\n");
   assertEquals(seat.model.asked("marker-idle"), 1);
   assertEquals(seat.model.asked("half typed line"), 0, "the person's draft went to the model");
-  assertMatch(await seat.terminal.capture(), /❯\s+half typed line/);
+  await seat.terminal.untilShows(/❯\s+half typed line/);
   assertEquals(stagesOf(await receiptOf(seat, 1)).slice(0, 4), ["received", "handed", "placed", "seen"]);
   await statusIs(seat, "idle");
   await quit(seat);
@@ -67,7 +67,7 @@ seat(
       const { out } = await seat.home.run(["receipt", "1", "--json"]);
       return out.includes('"handed"');
     });
-    assertMatch(await seat.terminal.capture(), /1\. Yes/);
+    await seat.terminal.untilShows(/1\. Yes/);
     await answer(seat, "Enter");
     await waiting;
     assertEquals(await Deno.stat(`${seat.dir}/allowed`).then(() => true, () => false), true);

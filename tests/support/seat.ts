@@ -74,7 +74,7 @@ export const BIG = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repe
 
 /** The run has ended with this code, the terminal is a shell's again, and no process is left. */
 export async function gone({ terminal, home }: Seat, code: number): Promise<void> {
-  await terminal.untilShows(new RegExp(`exit=${code}\\b`));
+  await terminal.untilExited(code);
   let broken: string[] = [];
   let left: string[] = [];
   const over = async () => {

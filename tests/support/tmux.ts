@@ -4,7 +4,10 @@ import { until } from "./temp.ts";
 export class TmuxTerminal {
   readonly #name = `runner-test-${crypto.randomUUID().slice(0, 8)}`;
 
-  /** Starts a command; the shell around it stays and prints `exit=<code>` and the terminal's echo flag after it. */
+  /**
+   * Starts a command; the shell around it stays and tells its exit code to {@linkcode untilExited}. What it prints may be
+   * lost: on the screen of an agent that is killed after its runner, and leaves that screen last.
+   */
   async start(
     command: readonly string[],
     options: { cwd: string; env: Record<string, string> },
@@ -12,8 +15,7 @@ export class TmuxTerminal {
     const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`;
     const env = Object.entries(options.env).map(([name, value]) => quote(`${name}=${value}`)).join(" ");
     const run = `env -i TERM=xterm-256color ${env} ${command.map(quote).join(" ")}`;
-    const after =
-      'code=$?; echo "exit=$code"; stty -a | grep -o "[-]*icanon\\|[-]*echo " | tr "\\n" " "; exec sleep 1000';
+    const after = 'code=$?; echo "exit=$code"; tmux set-option -g @exit "$code"; exec sleep 1000';
     await this.#tmux(
       "new-session",
       "-d",
@@ -29,7 +31,21 @@ export class TmuxTerminal {
     );
   }
 
-  /** What is on the screen. */
+  /** Resolves once the command has ended with this code; rejects when it ended with another one, or not within 20 s. */
+  async untilExited(code: number): Promise<void> {
+    let told = "";
+    try {
+      await until("the end of the command", async () => {
+        told = (await this.#tmux("show-options", "-gqv", "@exit")).trim();
+        return told !== "";
+      });
+    } catch (error) {
+      throw new Error(`${(error as Error).message}:\n${await this.capture()}`);
+    }
+    if (told !== String(code)) throw new Error(`exit code ${told} and not ${code}:\n${await this.capture()}`);
+  }
+
+  /** What is on the screen; nothing at all while a TUI draws it anew, so what must be there is waited for. */
   capture(): Promise<string> {
     return this.#tmux("capture-pane", "-p", "-t", "t");
   }
