@@ -189,7 +189,7 @@ export class Hub {
     if (connection.behind && half) this.pump(connection.agentId);
   }
 
-  /** Repeats pushes without ack and drops silent sockets. Called once a second. */
+  /** Repeats pushes without ack and drops silent sockets. Called at least every 5 s. */
   sweep(): void {
     const now = this.#clock.mono();
     for (const connection of this.#byAgent.values()) {
