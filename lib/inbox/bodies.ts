@@ -4,15 +4,10 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
 import { ensurePrivateDir, writeFileAtomic } from "../base/private_file.ts";
 import { checksum, fits } from "./checksum.ts";
+import type { StoredBody } from "./stored.ts";
 
 /** Texts up to this size are kept in the database, larger ones in a file of their own. */
 const INLINE_BYTES = 256 * 1024;
-
-interface StoredBody {
-  text: string;
-  file: string;
-  checksum: string;
-}
 
 /**
  * The texts of open messages, each written once when it arrives and removed when its message has ended, so that the
@@ -32,7 +27,7 @@ export class BodyStore {
   constructor(db: DatabaseSync, dir: string) {
     this.#dir = dir;
     this.#put = db.prepare("INSERT OR REPLACE INTO body (key, text, file, checksum) VALUES (?, ?, ?, ?)");
-    this.#get = db.prepare("SELECT text, file, checksum FROM body WHERE key = ?");
+    this.#get = db.prepare("SELECT * FROM body WHERE key = ?");
     this.#remove = db.prepare("DELETE FROM body WHERE key = ?");
     this.#all = db.prepare("SELECT key FROM body");
   }
@@ -72,8 +67,8 @@ export class BodyStore {
   }
 
   /** Takes a stored text over as it is, from another database. */
-  take(key: string, body: { text: string; file: string; checksum: string }): void {
-    this.#put.run(key, body.text, body.file, body.checksum);
+  take(body: StoredBody): void {
+    this.#put.run(body.key, body.text, body.file, body.checksum);
   }
 
   /** Removes a text; part of a transaction. Returns its file, to be deleted after the commit. */

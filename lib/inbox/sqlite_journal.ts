@@ -5,11 +5,20 @@ import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { ensurePrivateFile } from "../base/private_file.ts";
 import { BodyStore } from "./bodies.ts";
-import { checksum, fits } from "./checksum.ts";
+import { checksum } from "./checksum.ts";
 import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
 import { finished, keepsText, LOCAL_STORE } from "./core/row.ts";
 import type { Message } from "../protocol/message.ts";
+import { salvageRows } from "./salvage.ts";
 import { prepareSchema, verifySchema } from "./schema.ts";
+import {
+  isWholeCommand,
+  isWholeFact,
+  isWholeRow,
+  type StoredCommand,
+  type StoredFact,
+  type StoredRow,
+} from "./stored.ts";
 
 /** Rows of messages that may come again: another agent took them, or a person dropped them. */
 const REMEMBER_LEFT = 1_000;
@@ -21,16 +30,6 @@ const REMEMBER_MOST = 20_000;
 const PRUNE_ROWS = 1_000;
 /** Half of what SQLite's own threshold is reached with by commits of one message each. */
 const FOLD_IN = { enough: 24, restMs: 3 };
-
-interface StoredRow {
-  key: string;
-  ordinal: number;
-  open: number;
-  state: string;
-  data: string;
-  updated_at: number;
-  checksum: string;
-}
 
 /** The journal in one SQLite file. See {@linkcode openJournal}, which deals with damaged ones. */
 export class SqliteJournal implements Journal {
@@ -75,7 +74,7 @@ export class SqliteJournal implements Journal {
       this.#putFact = this.#db.prepare(
         "INSERT OR REPLACE INTO fact (name, value, checksum) VALUES (?, ?, ?)",
       );
-      this.#getFact = this.#db.prepare("SELECT value, checksum FROM fact WHERE name = ?");
+      this.#getFact = this.#db.prepare("SELECT * FROM fact WHERE name = ?");
       this.#getRow = this.#db.prepare("SELECT * FROM message WHERE key = ?");
       this.#bodies = new BodyStore(this.#db, join(dirname(options.path), "bodies"));
     } catch (error) {
@@ -95,52 +94,15 @@ export class SqliteJournal implements Journal {
   /** Copies what can be read and has its right checksum from a damaged file; returns how many rows that were. */
   salvage(path: string): number {
     let saved = 0;
-    let damaged: DatabaseSync;
-    try {
-      damaged = new DatabaseSync(path, { readOnly: true });
-    } catch {
-      return 0;
-    }
-    // The same file may hold an older page that is whole: the newest version of a row is the one to keep.
-    const newest = new Map<string, number>();
-    const each = (sql: string, take: (row: never) => void) => {
-      try {
-        for (const row of damaged.prepare(sql).iterate()) {
-          take(row as never);
-          saved++;
-        }
-      } catch { /* what is behind the damage cannot be read */ }
-    };
     this.#transaction(() => {
-      each("SELECT * FROM message", (row: StoredRow) => {
-        const { key, ordinal, open, state, data, updated_at } = row;
-        const whole = fits(row.checksum, key, ordinal, open, state, data, updated_at);
-        if (whole && updated_at >= (newest.get(key) ?? -Infinity)) {
-          newest.set(key, updated_at);
-          this.#putRow.run(key, ordinal, open, state, data, updated_at, row.checksum);
-        } else saved--;
-      });
-      each("SELECT * FROM body", (row: { key: string; text: string; file: string; checksum: string }) => {
-        const whole = row.file !== "" || fits(row.checksum, row.key, row.text);
-        if (whole && newest.has(row.key)) this.#bodies.take(row.key, row);
-        else saved--;
-      });
-      each(
-        "SELECT * FROM command",
-        (row: { id: string; data: string; updated_at: number; checksum: string }) => {
-          if (fits(row.checksum, row.id, row.data, row.updated_at)) {
-            this.#putCommand.run(row.id, row.data, row.updated_at, row.checksum);
-          } else saved--;
-        },
-      );
-      each("SELECT * FROM fact", (row: { name: string; value: string; checksum: string }) => {
-        if (fits(row.checksum, row.name, row.value)) this.#writeFact(row.name, row.value);
-        else saved--;
+      saved = salvageRows(path, {
+        row: ({ key, ordinal, open, state, data, updated_at, checksum }) =>
+          this.#putRow.run(key, ordinal, open, state, data, updated_at, checksum),
+        body: (body) => this.#bodies.take(body),
+        command: ({ id, data, updated_at, checksum }) => this.#putCommand.run(id, data, updated_at, checksum),
+        fact: ({ name, value }) => this.#writeFact(name, value),
       });
     });
-    try {
-      damaged.close();
-    } catch { /* it is put aside anyway */ }
     return saved;
   }
 
@@ -315,9 +277,8 @@ export class SqliteJournal implements Journal {
   }
 
   #whole(stored: StoredRow): boolean {
-    const { key, ordinal, open, state, data, updated_at } = stored;
-    if (fits(stored.checksum, key, ordinal, open, state, data, updated_at)) return true;
-    this.#putAside("message", key, JSON.stringify(stored));
+    if (isWholeRow(stored)) return true;
+    this.#putAside("message", stored.key, JSON.stringify(stored));
     return false;
   }
 
@@ -335,14 +296,10 @@ export class SqliteJournal implements Journal {
   }
 
   #commands(): CommandRow[] {
-    const rows = this.#db.prepare("SELECT * FROM command ORDER BY updated_at").all() as {
-      id: string;
-      data: string;
-      updated_at: number;
-      checksum: string;
-    }[];
+    const rows = this.#db.prepare("SELECT * FROM command ORDER BY updated_at")
+      .all() as unknown as StoredCommand[];
     return rows.flatMap((row) => {
-      if (fits(row.checksum, row.id, row.data, row.updated_at)) {
+      if (isWholeCommand(row)) {
         return JSON.parse(row.data) as CommandRow;
       }
       this.#putAside("command", row.id, JSON.stringify(row));
@@ -356,9 +313,9 @@ export class SqliteJournal implements Journal {
   }
 
   #fact(name: string): unknown {
-    const row = this.#getFact.get(name) as { value: string; checksum: string } | undefined;
+    const row = this.#getFact.get(name) as unknown as StoredFact | undefined;
     if (row === undefined) return null;
-    if (!fits(row.checksum, name, row.value)) {
+    if (!isWholeFact(row)) {
       this.#putAside("fact", name, JSON.stringify(row));
       return null;
     }
