@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { noLog } from "../../lib/base/log.ts";
 import { watchMemory } from "../../lib/runner/memory_watch.ts";
 import { FakeClock } from "../support/fake_clock.ts";
@@ -75,8 +75,14 @@ Deno.test("watchMemory() looks every second at a process that is large or grows,
 });
 
 Deno.test("Deno.memoryUsage() tells the resident size under the program's own permissions", () => {
-  const before = Deno.memoryUsage().rss;
-  const block = new Uint8Array(64 * 1024 * 1024).fill(1);
-  const grown = Deno.memoryUsage().rss - before;
-  assertEquals([before > 8 * 1024 * 1024, grown > 32 * 1024 * 1024, block[1]], [true, true, 1]);
+  const blocks: Uint8Array[] = [];
+  const grows = () => {
+    const before = Deno.memoryUsage().rss;
+    blocks.push(new Uint8Array(64 * 1024 * 1024).fill(1));
+    const grown = Deno.memoryUsage().rss - before;
+    return before > 8 * 1024 * 1024 && grown > 32 * 1024 * 1024;
+  };
+  // Other test files share the process, and may give as much back at the same moment.
+  assert(Array.from({ length: 4 }).some(grows), "it does not grow with what is used");
+  assertEquals(blocks.every((block) => block[1] === 1), true);
 });
