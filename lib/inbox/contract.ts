@@ -84,7 +84,7 @@ export interface JournalSnapshot {
   open: JournalRow[];
   /** Keys of ended rows still remembered for dedup (at least 10,000 or 7 days). */
   known: string[];
-  /** Rows in state `dead`, oldest first: they wait for a person. */
+  /** Rows in state `dead`, oldest first, without their messages: they wait for a person. */
   dead: JournalRow[];
   /** The newest rows in state `skipped` or `dropped`, at most 1,000, oldest first: they may come again. */
   left: JournalRow[];
@@ -103,8 +103,6 @@ export interface Journal {
   write(write: JournalWrite): void;
   /** Looks one message up, ended or not. */
   find(key: string): JournalRow | null;
-  /** Rows in state `dead`. */
-  dead(): JournalRow[];
   /** Removes ended rows past the dedup window. Bounded work per call; true when more may be left. */
   prune(now: number): boolean;
   close(): void;

@@ -2,10 +2,11 @@ import { DatabaseSync } from "node:sqlite";
 import { fits } from "./checksum.ts";
 import {
   isWholeCommand,
+  isWholeEnvelope,
   isWholeFact,
   isWholeRow,
-  type StoredBody,
   type StoredCommand,
+  type StoredContent,
   type StoredFact,
   type StoredRow,
 } from "./stored.ts";
@@ -13,7 +14,7 @@ import {
 /** Who takes what was whole. A row may come more than once, each time a newer one. */
 export interface Salvaged {
   row(row: StoredRow): void;
-  body(body: StoredBody): void;
+  content(content: StoredContent): void;
   command(command: StoredCommand): void;
   fact(fact: StoredFact): void;
 }
@@ -45,9 +46,11 @@ export function salvageRows(path: string, take: Salvaged): number {
     take.row(row);
   });
   // A text in a file is checked when it is read.
-  const isNeeded = ({ key, text, file, checksum }: StoredBody) =>
-    newest.has(key) && (file !== "" || fits(checksum, key, text));
-  each<StoredBody>("body", isNeeded, (body) => take.body(body));
+  const isNeeded = (content: StoredContent) => {
+    const { key, text, file, checksum } = content;
+    return newest.has(key) && (file !== "" || fits(checksum, key, text) || isWholeEnvelope(content));
+  };
+  each<StoredContent>("body", isNeeded, (content) => take.content(content));
   each<StoredCommand>("command", isWholeCommand, (command) => take.command(command));
   each<StoredFact>("fact", isWholeFact, (fact) => take.fact(fact));
   try {

@@ -3,7 +3,7 @@ import { RunnerError } from "../base/errors.ts";
 import { schemaVersionOf } from "../base/schema_version.ts";
 
 /** Version of the journal's schema, kept in `user_version`. */
-export const JOURNAL_VERSION = 3;
+export const JOURNAL_VERSION = 4;
 
 /**
  * No index has the rows that are open and those that are not: SQLite would find the ended ones by it, every one of them,
@@ -27,7 +27,9 @@ const TABLES = `
     text TEXT NOT NULL,
     -- Name of the file that holds the text, '' when it is here.
     file TEXT NOT NULL,
-    checksum TEXT NOT NULL
+    checksum TEXT NOT NULL,
+    envelope TEXT NOT NULL DEFAULT '',
+    envelope_checksum TEXT NOT NULL DEFAULT ''
   ) STRICT;
   CREATE TABLE IF NOT EXISTS command (
     id TEXT PRIMARY KEY,
@@ -45,6 +47,12 @@ const TABLES = `
     origin TEXT NOT NULL,
     data TEXT NOT NULL
   ) STRICT;
+`;
+
+/** Versions 2 and 3 kept what a message says, but for its text, in its row; version 1 had no table of texts. */
+const ENVELOPES = `
+  ALTER TABLE body ADD COLUMN envelope TEXT NOT NULL DEFAULT '';
+  ALTER TABLE body ADD COLUMN envelope_checksum TEXT NOT NULL DEFAULT '';
 `;
 
 /** The statements that made a database, one per line, without what a layout of the text changes. */
@@ -86,10 +94,13 @@ export function prepareSchema(db: DatabaseSync): void {
   const version = Number((db.prepare("PRAGMA user_version").get() as { user_version: number }).user_version);
   // A log of 1 MiB and not of 4: on a small disk a log that is folded in late is what fills it, and stays.
   db.exec(
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 1048576;",
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000; PRAGMA wal_autocheckpoint = 256; " +
+      // Above what those pages take, which is more than 1 MiB: a log that is cut at every turn has to grow again.
+      "PRAGMA journal_size_limit = 1572864",
   );
   if (version === JOURNAL_VERSION) return;
-  // The index of versions 1 and 2.
-  const work = `DROP INDEX IF EXISTS message_open; ${TABLES}`;
+  const work = `${
+    version === 2 || version === 3 ? ENVELOPES : ""
+  } DROP INDEX IF EXISTS message_open; ${TABLES}`;
   db.exec(`BEGIN IMMEDIATE; ${work} PRAGMA user_version = ${JOURNAL_VERSION}; COMMIT;`);
 }

@@ -4,20 +4,21 @@ import { ChoreAtRest } from "../base/at_rest.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import { ensurePrivateFile } from "../base/private_file.ts";
-import { BodyStore } from "./bodies.ts";
 import { checksum } from "./checksum.ts";
+import { ContentStore } from "./contents.ts";
 import type { CommandRow, Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
 import { finished, keepsText, LOCAL_STORE } from "./core/row.ts";
-import type { Message } from "../protocol/message.ts";
 import { salvageRows } from "./salvage.ts";
 import { prepareSchema, verifySchema } from "./schema.ts";
 import {
   isWholeCommand,
   isWholeFact,
   isWholeRow,
+  stored,
   type StoredCommand,
   type StoredFact,
   type StoredRow,
+  unstored,
 } from "./stored.ts";
 
 /** Rows of messages that may come again: another agent took them, or a person dropped them. */
@@ -34,6 +35,8 @@ const FOLD_IN = { enough: 24, restMs: 3 };
 /** The journal in one SQLite file. See {@linkcode openJournal}, which deals with damaged ones. */
 export class SqliteJournal implements Journal {
   readonly #db: DatabaseSync;
+  readonly #begin: StatementSync;
+  readonly #end: StatementSync;
   readonly #quarantined: string[];
   readonly #wall: () => number;
   readonly #putRow: StatementSync;
@@ -42,7 +45,7 @@ export class SqliteJournal implements Journal {
   readonly #putFact: StatementSync;
   readonly #getFact: StatementSync;
   readonly #getRow: StatementSync;
-  readonly #bodies: BodyStore;
+  readonly #contents: ContentStore;
   /** Folding the log in takes several times as long as a commit: SQLite does it in the one that finds it too long. */
   readonly #foldIn: ChoreAtRest;
   /** Read while the file was checked; the first `load` takes it, unless something was written since. */
@@ -58,6 +61,8 @@ export class SqliteJournal implements Journal {
     this.#db = new DatabaseSync(options.path);
     try {
       prepareSchema(this.#db);
+      this.#begin = this.#db.prepare("BEGIN IMMEDIATE");
+      this.#end = this.#db.prepare("COMMIT");
       this.#putRow = this.#db.prepare(
         // In place: a replaced row would move to the end of the table, and every index with it.
         `INSERT INTO message (key, ordinal, open, state, data, updated_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -76,7 +81,7 @@ export class SqliteJournal implements Journal {
       );
       this.#getFact = this.#db.prepare("SELECT * FROM fact WHERE name = ?");
       this.#getRow = this.#db.prepare("SELECT * FROM message WHERE key = ?");
-      this.#bodies = new BodyStore(this.#db, join(dirname(options.path), "bodies"));
+      this.#contents = new ContentStore(this.#db, join(dirname(options.path), "bodies"));
     } catch (error) {
       this.#db.close();
       throw error;
@@ -96,9 +101,8 @@ export class SqliteJournal implements Journal {
     let saved = 0;
     this.#transaction(() => {
       saved = salvageRows(path, {
-        row: ({ key, ordinal, open, state, data, updated_at, checksum }) =>
-          this.#putRow.run(key, ordinal, open, state, data, updated_at, checksum),
-        body: (body) => this.#bodies.take(body),
+        row: (row) => this.#put(row),
+        content: (content) => this.#contents.take(content),
         command: ({ id, data, updated_at, checksum }) => this.#putCommand.run(id, data, updated_at, checksum),
         fact: ({ name, value }) => this.#writeFact(name, value),
       });
@@ -113,26 +117,28 @@ export class SqliteJournal implements Journal {
   }
 
   #read(): JournalSnapshot {
-    const open: JournalRow[] = [];
+    const found = this.#select("SELECT * FROM message WHERE open = 1 ORDER BY ordinal, key");
+    const dead = this.#select(
+      "SELECT * FROM message WHERE state = 'dead' ORDER BY ordinal LIMIT ?",
+      REMEMBER_ROWS,
+    ).flatMap((row) => this.#check(row) ?? []).map((row) => ({ ...row, message: null }));
+    try {
+      this.#transaction(() => this.#contents.open(new Set([...found, ...dead].map(({ key }) => key))));
+    } catch { /* a full disk is no reason not to start; the next start cleans up */ }
+    const open = found.flatMap((row) => this.#check(row) ?? []).flatMap((row) =>
+      this.#withContent(row) ?? []
+    );
     const known: string[] = [];
-    for (const stored of this.#select("SELECT * FROM message WHERE open = 1 ORDER BY ordinal, key")) {
-      const row = this.#check(stored);
-      if (row) open.push(this.#withBody(row));
-    }
     const ended =
       "SELECT * FROM message WHERE open = 0 AND state <> 'skipped' ORDER BY updated_at DESC LIMIT ?";
-    for (const stored of this.#select(ended, REMEMBER_ROWS)) {
-      if (this.#whole(stored)) known.push(stored.key);
+    for (const row of this.#select(ended, REMEMBER_ROWS)) {
+      if (this.#whole(row)) known.push(row.key);
     }
     known.reverse();
     const left = this.#select(
       "SELECT * FROM message WHERE open = 0 AND state IN ('skipped', 'dropped') ORDER BY updated_at DESC LIMIT ?",
       REMEMBER_LEFT,
-    ).flatMap((stored) => this.#check(stored) ?? []).reverse();
-    const dead = this.#dead();
-    try {
-      this.#transaction(() => this.#bodies.clean(new Set([...open, ...dead].map((row) => row.key))));
-    } catch { /* a full disk is no reason not to start; the next start cleans up */ }
+    ).flatMap((row) => this.#check(row) ?? []).reverse();
     // A number that was lost is found again in the rows: two incarnations must never share one.
     const incarnations = open.map(({ state }) => "incarnation" in state ? state.incarnation : 0);
     return {
@@ -147,37 +153,48 @@ export class SqliteJournal implements Journal {
     };
   }
 
-  /** Gives a row its text back; one that is lost or damaged is fetched from the relay when it is needed. */
-  #withBody(row: JournalRow): JournalRow {
-    if (row.message === null || row.shed) return row;
-    const body = this.#bodies.read(row.key);
-    if (body !== null) return { ...row, message: { ...row.message, body } };
+  /** Gives a row its message; a text that is lost or damaged is fetched from the relay when it is needed. */
+  #withContent(row: JournalRow): JournalRow | null {
+    const { envelope, text } = this.#contents.read(row.key);
+    const message = envelope ?? row.message;
+    if (message === null) {
+      this.#putAside("message", row.key, JSON.stringify(row));
+      return null;
+    }
+    if (row.shed) return { ...row, message };
+    if (text !== null) return { ...row, message: { ...message, body: text } };
     // Version 1 kept the text in the row.
-    return row.message.body === "" ? { ...row, shed: true } : row;
+    return message.body === "" ? { ...row, message, shed: true } : { ...row, message };
   }
 
   write(write: JournalWrite): void {
-    const fresh = write.rows.filter((row) => keepsBody(row) && !this.#bodies.has(row.key));
+    const contents = write.rows.map((row) => this.#missing(row));
     try {
-      this.#commit(write, new Set());
+      this.#commit(write, contents);
     } catch (error) {
-      for (const { key } of fresh) this.#bodies.unspill(key);
-      const shed = new Set(fresh.filter(({ storeId }) => storeId !== LOCAL_STORE).map(({ key }) => key));
+      const texts = write.rows.filter((_row, index) => typeof contents[index] === "string");
+      for (const { key } of texts) this.#contents.unspill(key);
+      const shed = new Set(texts.filter(({ storeId }) => storeId !== LOCAL_STORE));
       if (shed.size === 0) throw error;
       // What does not fit on the disk with its texts may fit without: the relay has them until the messages are read,
       // and a run that finds none here asks for it. Else a backlog larger than the disk would never become smaller.
-      this.#commit(write, shed);
+      this.#commit(write, write.rows.map((row, index) => shed.has(row) ? null : contents[index]));
     }
   }
 
-  /** Writes everything in one transaction, of the rows in `shed` all but their texts. */
-  #commit(write: JournalWrite, shed: ReadonlySet<string>): void {
+  /** What has to be stored of the row's message: its text as well, only its envelope (null), nothing (undefined). */
+  #missing(row: JournalRow): string | null | undefined {
+    if (row.message === null || !keepsText(row)) return undefined;
+    if (this.#contents.has(row.key, !row.shed)) return undefined;
+    return row.shed ? null : row.message.body;
+  }
+
+  /** Writes everything in one transaction; `contents` says for each row what of its message. */
+  #commit(write: JournalWrite, contents: readonly (string | null | undefined)[]): void {
     const files: string[] = [];
-    const keeps = (row: JournalRow): row is Keeping =>
-      keepsBody(row) && !this.#bodies.has(row.key) && !shed.has(row.key);
-    this.#bodies.begin();
+    this.#contents.begin();
     this.#transaction(() => {
-      for (const row of write.rows) this.#writeRow(row, files, keeps(row));
+      write.rows.forEach((row, index) => this.#writeRow(row, contents[index], files));
       for (const command of write.commands) {
         const data = JSON.stringify(command);
         this.#putCommand.run(
@@ -190,29 +207,18 @@ export class SqliteJournal implements Journal {
       if (write.resume !== undefined) this.#writeFact("resume", JSON.stringify(write.resume));
       if (write.incarnation !== undefined) this.#writeFact("incarnation", String(write.incarnation));
     }, () => {
-      for (const row of write.rows) if (keeps(row)) this.#bodies.spill(row.key, row.message.body);
+      contents.forEach((text, index) => {
+        if (typeof text === "string") this.#contents.spill(write.rows[index]!.key, text);
+      });
     });
-    this.#bodies.deleteFiles(files);
+    this.#contents.deleteFiles(files);
     this.#foldIn.note();
   }
 
   find(key: string): JournalRow | null {
-    const stored = this.#getRow.get(key) as StoredRow | undefined;
-    return stored === undefined ? null : this.#check(stored);
-  }
-
-  dead(): JournalRow[] {
-    return this.#dead().map((row) => {
-      const { message } = row;
-      return message === null
-        ? row
-        : { ...row, message: { ...message, body: this.#bodies.read(row.key) ?? "" } };
-    });
-  }
-
-  #dead(): JournalRow[] {
-    return this.#select("SELECT * FROM message WHERE state = 'dead' ORDER BY ordinal LIMIT ?", REMEMBER_ROWS)
-      .flatMap((stored) => this.#check(stored) ?? []);
+    const found = this.#getRow.get(key) as StoredRow | undefined;
+    const row = found === undefined ? null : this.#check(found);
+    return row === null ? null : { ...row, message: this.#contents.envelope(key) ?? row.message };
   }
 
   prune(now: number): boolean {
@@ -248,37 +254,31 @@ export class SqliteJournal implements Journal {
     return this.#db.prepare(sql).all(...values) as unknown as StoredRow[];
   }
 
-  #writeRow(row: JournalRow, files: string[], withBody: boolean): void {
-    const gone = !keepsText(row);
-    if (gone) {
-      const file = this.#bodies.remove(row.key);
+  #writeRow(row: JournalRow, content: string | null | undefined, files: string[]): void {
+    if (content !== undefined) this.#contents.put(row.key, row.message!, content);
+    else if (!keepsText(row)) {
+      const file = this.#contents.remove(row.key);
       if (file !== null) files.push(file);
-    } else if (withBody) {
-      this.#bodies.put(row.key, row.message!.body);
     }
-    // The text stands beside the row, and what ended is of use for its key and its evidence only.
-    const message = gone || row.message === null ? null : { ...row.message, body: "" };
-    const data = JSON.stringify({ ...row, message });
-    const open = finished(row) ? 0 : 1;
-    const { state } = row.state;
-    const sum = checksum(row.key, row.messageId, open, state, data, row.updatedAt);
-    if (open === 1 && !withBody) {
-      if (this.#moveRow.run(state, data, row.updatedAt, sum, row.key).changes > 0) return;
-    }
-    this.#putRow.run(row.key, row.messageId, open, state, data, row.updatedAt, sum);
+    const next = stored(row, finished(row) ? 0 : 1);
+    const { key, state, data, updated_at, checksum } = next;
+    const moves = next.open === 1 && content === undefined;
+    if (moves && this.#moveRow.run(state, data, updated_at, checksum, key).changes > 0) return;
+    this.#put(next);
   }
 
-  /** Returns the row, or puts it aside when its checksum does not fit what is read. */
-  #check(stored: StoredRow): JournalRow | null {
-    if (!this.#whole(stored)) return null;
-    const row = JSON.parse(stored.data) as JournalRow;
-    // Members that version 1 did not have.
-    return { ...row, generation: row.generation ?? 0, shed: row.shed ?? false };
+  #put({ key, ordinal, open, state, data, updated_at, checksum }: StoredRow): void {
+    this.#putRow.run(key, ordinal, open, state, data, updated_at, checksum);
   }
 
-  #whole(stored: StoredRow): boolean {
-    if (isWholeRow(stored)) return true;
-    this.#putAside("message", stored.key, JSON.stringify(stored));
+  /** Returns the row without its message, or puts it aside when its checksum does not fit what is read. */
+  #check(found: StoredRow): JournalRow | null {
+    return this.#whole(found) ? unstored(found) : null;
+  }
+
+  #whole(found: StoredRow): boolean {
+    if (isWholeRow(found)) return true;
+    this.#putAside("message", found.key, JSON.stringify(found));
     return false;
   }
 
@@ -338,12 +338,12 @@ export class SqliteJournal implements Journal {
     this.#checked = null;
     try {
       before();
-      this.#db.exec("BEGIN IMMEDIATE");
+      this.#begin.run();
       try {
         work();
-        this.#db.exec("COMMIT");
+        this.#end.run();
       } catch (error) {
-        this.#bodies.rollback();
+        this.#contents.rollback();
         try {
           this.#db.exec("ROLLBACK");
         } catch { /* SQLite rolled back by itself */ }
@@ -357,11 +357,4 @@ export class SqliteJournal implements Journal {
       });
     }
   }
-}
-
-/** A row whose text is kept. */
-type Keeping = JournalRow & { message: Message };
-
-function keepsBody(row: JournalRow): row is Keeping {
-  return row.message !== null && !row.shed && keepsText(row);
 }

@@ -5,7 +5,7 @@ import { RunnerError } from "../../lib/base/errors.ts";
 import { noLog } from "../../lib/base/log.ts";
 import type { Journal, JournalRow, MessageState } from "../../lib/inbox/contract.ts";
 import { keyOf, LOCAL_STORE, receivedRow } from "../../lib/inbox/core/row.ts";
-import { shaChecksum } from "../../lib/inbox/checksum.ts";
+import { checksum, shaChecksum } from "../../lib/inbox/checksum.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { JOURNAL_VERSION } from "../../lib/inbox/schema.ts";
 import type { Message } from "../../lib/protocol/message.ts";
@@ -28,6 +28,14 @@ function rowOf(
 
 const open = (dir: string): Journal =>
   openJournal({ path: join(dir, "journal.db"), clock: new FakeClock(NOW), log: noLog });
+
+/** The texts that stand in the journal's file, by their keys. */
+function textsIn(dir: string): Record<string, string> {
+  const db = new DatabaseSync(join(dir, "journal.db"), { readOnly: true });
+  const rows = db.prepare("SELECT key, text FROM body").all() as { key: string; text: string }[];
+  db.close();
+  return Object.fromEntries(rows.map(({ key, text }) => [key, text]));
+}
 const write = (journal: Journal, ...rows: JournalRow[]) => journal.write({ rows, commands: [] });
 
 Deno.test("a journal that has no room for a text keeps its row, and the run after asks the relay for the text", async () => {
@@ -74,7 +82,11 @@ Deno.test("a journal gives back what was written, open rows in message order and
     assertEquals(snapshot.open[1], rowOf(10));
     assertEquals(snapshot.known.sort(), [keyOf("store", 2), keyOf("store", 3)]);
     assertEquals([snapshot.commands.length, snapshot.resume, snapshot.incarnation], [1, "session", 2]);
-    assertEquals(again.dead()[0]!.message!.body, "body 3", "a dead letter keeps its body");
+    assertEquals(
+      textsIn(dir),
+      { "store/3": "body 3", "store/9": "body 9", "store/10": "body 10" },
+      "a dead letter keeps its text",
+    );
     assertEquals(again.find(keyOf("store", 2))!.message, null, "an ended message does not");
     again.close();
   });
@@ -188,6 +200,99 @@ Deno.test("a journal of version 1 is taken over with its texts and its dead lett
     const again = open(dir);
     assertEquals(again.load().open[0]!.message!.body, "body 1");
     again.close();
+  });
+});
+
+Deno.test("a journal of version 3 is taken over with messages in every place, and goes on in the new form", async () => {
+  await withTempDir((dir) => {
+    const db = new DatabaseSync(join(dir, "journal.db"));
+    db.exec(`
+      CREATE TABLE message (key TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, open INTEGER NOT NULL,
+        state TEXT NOT NULL, data TEXT NOT NULL, updated_at INTEGER NOT NULL, checksum TEXT NOT NULL) STRICT;
+      CREATE INDEX message_waiting ON message (ordinal, key) WHERE open = 1;
+      CREATE INDEX message_ended ON message (updated_at) WHERE open = 0;
+      CREATE INDEX message_dead ON message (ordinal) WHERE state = 'dead';
+      CREATE TABLE body (
+        key TEXT PRIMARY KEY,
+        text TEXT NOT NULL,
+        -- Name of the file that holds the text, '' when it is here.
+        file TEXT NOT NULL,
+        checksum TEXT NOT NULL
+      ) STRICT;
+      CREATE TABLE command (id TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at INTEGER NOT NULL,
+        checksum TEXT NOT NULL) STRICT;
+      CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL) STRICT;
+      CREATE TABLE quarantine (at INTEGER NOT NULL, origin TEXT NOT NULL, data TEXT NOT NULL) STRICT;
+      PRAGMA user_version = 3`);
+    const seen: MessageState = { state: "seen", deliveryId: "d", incarnation: 2, evidence: "e" };
+    const done: MessageState = { state: "done", deliveryId: "d", evidence: "e" };
+    const rows = [
+      rowOf(1),
+      rowOf(2, seen, { attempt: 2, failures: 1, redelivery: 1, generation: 3, handed: true }),
+      rowOf(3, done, { reply: "the answer" }),
+      rowOf(4, { state: "dead", reason: "r" }),
+      rowOf(5, done, { acked: true }),
+      rowOf(6, { state: "received" }, { shed: true }),
+    ];
+    const texts = new Set([1, 2, 3, 4]);
+    for (const row of rows) {
+      const { key, messageId: id, state: { state }, updatedAt } = row;
+      const open = id === 4 || id === 5 ? 0 : 1;
+      const data = JSON.stringify({ ...row, message: id === 5 ? null : { ...row.message!, body: "" } });
+      db.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
+        .run(key, id, open, state, data, updatedAt, checksum(key, id, open, state, data, updatedAt));
+      if (!texts.has(id)) continue;
+      db.prepare("INSERT INTO body VALUES (?, ?, '', ?)")
+        .run(key, row.message!.body, checksum(key, row.message!.body));
+    }
+    db.close();
+    const expected = [rows[0]!, rows[1]!, rows[2]!, { ...rows[5]!, message: { ...message(6), body: "" } }];
+    for (let start = 0; start < 2; start++) {
+      const journal = open(dir);
+      const { open: found, dead, known, quarantined } = journal.load();
+      assertEquals(found, expected);
+      assertEquals([dead.map((row) => row.messageId), known.sort()], [[4], [
+        keyOf("store", 4),
+        keyOf("store", 5),
+      ]]);
+      assertEquals(quarantined, []);
+      // As it goes on, every row takes the form of this version.
+      write(journal, ...found);
+      journal.close();
+    }
+    const journal = open(dir);
+    write(journal, ...expected.map((row) => ({ ...row, state: done, acked: true, reply: null })));
+    journal.close();
+    assertEquals(textsIn(dir), { "store/4": "body 4" }, "what ended leaves no text, what is dead keeps it");
+    const again = open(dir);
+    const { open: left, known } = again.load();
+    assertEquals([left, known.length], [[], 6]);
+    again.close();
+  });
+});
+
+Deno.test("a row whose message is damaged is put aside, one whose text is damaged waits for it", async () => {
+  await withTempDir((dir) => {
+    const journal = open(dir);
+    write(journal, rowOf(1), rowOf(2), rowOf(3));
+    journal.close();
+    const db = new DatabaseSync(join(dir, "journal.db"));
+    db.exec("UPDATE body SET envelope = replace(envelope, 'chat', 'chit') WHERE key = 'store/1'");
+    db.exec("UPDATE body SET text = 'body 7' WHERE key = 'store/2'");
+    db.close();
+    const again = open(dir);
+    const { open: rows, quarantined } = again.load();
+    assertEquals(quarantined, ["message store/1"]);
+    assertEquals(rows.map((row) => [row.messageId, row.shed, row.message!.body]), [
+      [2, true, ""],
+      [3, false, "body 3"],
+    ]);
+    // The relay had it: it is kept again.
+    write(again, { ...rows[0]!, shed: false, message: message(2) });
+    again.close();
+    const last = open(dir);
+    assertEquals(last.load().open.map((row) => row.message!.body), ["body 2", "body 3"]);
+    last.close();
   });
 });
 

@@ -39,7 +39,6 @@ export class DiskModel {
       load: () => this.#load(),
       write: (write) => this.#write(write),
       find: (key) => this.#rows.get(key) ?? null,
-      dead: () => this.#sorted((row) => row.state.state === "dead"),
       prune: () => false,
       close: () => {},
     };

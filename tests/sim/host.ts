@@ -154,7 +154,6 @@ export class Host {
         load: () => disk.load(),
         write: (write) => this.call("journal.write", undefined, () => disk.write(write)),
         find: (key) => this.call("journal.find", null, () => disk.find(key)),
-        dead: () => disk.dead(),
         prune: () => false,
         close: () => {},
       },

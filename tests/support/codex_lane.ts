@@ -280,7 +280,6 @@ function memoryJournal(
       for (const row of write.rows) rows.set(row.key, row);
     },
     find: (key) => rows.get(key) ?? null,
-    dead: () => [],
     prune: () => false,
     close: () => {},
   };
