@@ -1,12 +1,17 @@
 import { sha1 } from "./hash.ts";
 
-/** Namespace of our delivery ids; a constant of this project. */
-const DELIVERY_NAMESPACE = "6f1b7a52-3c0e-5d41-9a77-0d6e2f4b8c13";
+/** Returns a UUID as 16 bytes. */
+export function uuidBytes(uuid: string): Uint8Array {
+  return Uint8Array.fromHex(uuid.replaceAll("-", ""));
+}
 
-/** Returns the UUID of version 5 (SHA-1, RFC 9562) for `name` in `namespace`. Synchronous, unlike Web Crypto. */
-export function uuidV5(namespace: string, name: string): string {
-  const space = Uint8Array.fromHex(namespace.replaceAll("-", ""));
-  const text = new TextEncoder().encode(name);
+/** Namespace of our delivery ids; a constant of this project. */
+const DELIVERY_NAMESPACE = uuidBytes("6f1b7a52-3c0e-5d41-9a77-0d6e2f4b8c13");
+const ENCODER = new TextEncoder();
+
+/** Returns the UUID of version 5 (SHA-1, RFC 9562) for `name` in `space`. Synchronous, unlike Web Crypto. */
+export function uuidV5(space: Uint8Array, name: string): string {
+  const text = ENCODER.encode(name);
   const input = new Uint8Array(space.length + text.length);
   input.set(space);
   input.set(text, space.length);

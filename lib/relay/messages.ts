@@ -41,6 +41,12 @@ interface MessageRow {
   expires_at: number | null;
 }
 
+/** Ids of the agents a message is for, and of those that have read it. */
+interface Recipients {
+  all: string[];
+  read: string[];
+}
+
 /** Messages and their recipients. Methods that change something run inside a group commit. */
 export class MessageStore {
   readonly #db: RelayDatabase;
@@ -154,16 +160,18 @@ export class MessageStore {
    * `E_CONFLICT` when another agent holds the claim, `E_NOT_FOUND` when the message is gone.
    */
   read(id: number, agentId: string, now: number): void {
-    const row = this.#row(id);
-    if (row === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
-    const mine = this.#db.get<{ closed: number; read_at: number | null }>(
-      "SELECT closed, read_at FROM recipient WHERE message_id = ? AND agent_id = ?",
-      id,
+    const row = this.#db.get<
+      Pick<MessageRow, "claimable" | "claimed_by" | "claim_expires_at"> & { closed: number | null }
+    >(
+      `SELECT m.claimable, m.claimed_by, m.claim_expires_at, r.closed
+       FROM message m LEFT JOIN recipient r ON r.message_id = m.id AND r.agent_id = ? WHERE m.id = ?`,
       agentId,
+      id,
     );
-    if (mine === undefined) throw new RunnerError("E_FORBIDDEN", `message ${id} is not for ${agentId}`);
+    if (row === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
+    if (row.closed === null) throw new RunnerError("E_FORBIDDEN", `message ${id} is not for ${agentId}`);
     // A dead letter that its agent has done after all (it crashed before its journal knew of the death) has ended.
-    if (mine.closed === 1) return;
+    if (row.closed === 1) return;
     if (row.claimable === 1) {
       const live = row.claimed_by !== null && (row.claim_expires_at ?? 0) > now;
       if (live && row.claimed_by !== agentId) {
@@ -270,12 +278,13 @@ export class MessageStore {
       now,
       limit,
     );
+    const recipients = this.#recipientsOf(rows.map(({ id }) => id));
     const messages: Message[] = [];
     let bytes = 0;
     for (const row of rows) {
       bytes += row.body.length;
       if (messages.length > 0 && bytes > PAGE_BYTES) return { messages, more: true };
-      messages.push(this.#message(row, row.generation));
+      messages.push(this.#message(row, row.generation, recipients.get(row.id)));
     }
     return { messages, more: rows.length === limit };
   }
@@ -313,16 +322,26 @@ export class MessageStore {
     return this.#message(row);
   }
 
-  #recipients(id: number): { all: string[]; read: string[] } {
-    const rows = this.#db.all<{ agent_id: string; read_at: number | null }>(
-      "SELECT agent_id, read_at FROM recipient WHERE message_id = ? ORDER BY agent_id",
-      id,
+  /**
+   * Whom messages are for and who has read them, in the order of their agents' ids, which is that of the table. One query
+   * for all, with each message looked up in turn (CROSS JOIN has SQLite keep that).
+   */
+  #recipientsOf(ids: readonly number[]): Map<number, Recipients> {
+    const found = new Map<number, Recipients>();
+    const rows = this.#db.all<{ message_id: number; agent_id: string; read_at: number | null }>(
+      "SELECT message_id, agent_id, read_at FROM json_each(?) CROSS JOIN recipient ON message_id = value",
+      JSON.stringify(ids),
     );
-    const read = rows.filter(({ read_at }) => read_at !== null);
-    return { all: rows.map(({ agent_id }) => agent_id), read: read.map(({ agent_id }) => agent_id) };
+    for (const { message_id, agent_id, read_at } of rows) {
+      const recipients = found.get(message_id) ?? { all: [], read: [] };
+      found.set(message_id, recipients);
+      recipients.all.push(agent_id);
+      if (read_at !== null) recipients.read.push(agent_id);
+    }
+    return found;
   }
 
-  #message(row: MessageRow, generation = 0, recipients = this.#recipients(row.id)): Message {
+  #message(row: MessageRow, generation = 0, recipients = this.#recipientsOf([row.id]).get(row.id)): Message {
     // Members added one by one: a spread for each copied everything a dozen times.
     const message: Message = {
       id: row.id,
@@ -333,8 +352,8 @@ export class MessageStore {
       body: row.body,
       claimable: row.claimable === 1,
       createdAt: row.created_at,
-      recipients: recipients.all,
-      readBy: recipients.read,
+      recipients: recipients?.all ?? [],
+      readBy: recipients?.read ?? [],
     };
     if (row.channel !== null) message.channel = row.channel;
     if (row.subject !== null) message.subject = row.subject;

@@ -57,15 +57,19 @@ export class ReceiptStore {
   /** Adds lines of one message and agent. */
   #add(reports: readonly StageReport[]): void {
     const { messageId, agentId } = reports[0]!;
-    const known = this.#db.all<{ line: number; stage: string; at: number; delivery_id: string | null }>(
-      "SELECT line, stage, at, delivery_id FROM report WHERE message_id = ? AND agent_id = ? ORDER BY line",
-      messageId,
+    const known = this.#db.all<
+      { line: number | null; stage: string; at: number; delivery_id: string | null }
+    >(
+      `SELECT p.line, p.stage, p.at, p.delivery_id FROM message m
+       LEFT JOIN report p ON p.message_id = m.id AND p.agent_id = ? WHERE m.id = ? ORDER BY p.line`,
       agentId,
+      messageId,
     );
     // Lines go with their message.
-    if (known.length === 0 && !this.#messages.exists(messageId)) return;
+    if (known.length === 0) return;
+    // A message without lines comes with one that is not there, which is like no other.
     const lines = new Set(known.map((row) => identityOf(row.stage, row.at, row.delivery_id)));
-    let line = known.at(-1)?.line ?? 0;
+    let line = known.at(-1)!.line ?? 0;
     const values: SQLInputValue[] = [];
     for (const report of reports) {
       const { stage, deliveryId = null, generation = 0 } = report;

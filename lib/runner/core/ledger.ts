@@ -95,11 +95,16 @@ function settle(state: State, row: JournalRow): void {
   trim(state.known, KNOWN_LIMIT);
 }
 
-/** Forgets the oldest entry of a memory that is over its bound. */
+/**
+ * Forgets the oldest entries of a memory that is over its bound by a sixteenth, all at once: who looks for the first
+ * entry passes over those that were removed before it.
+ */
 export function trim(memory: Map<string, unknown> | Set<string>, limit: number): void {
-  if (memory.size <= limit) return;
-  const oldest = memory.keys().next().value;
-  if (oldest !== undefined) memory.delete(oldest);
+  if (memory.size <= limit + (limit >> 4)) return;
+  for (const oldest of memory.keys()) {
+    memory.delete(oldest);
+    if (memory.size <= limit) return;
+  }
 }
 
 /** Adds a line to the message's receipt at the relay. */
