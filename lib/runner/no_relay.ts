@@ -18,6 +18,7 @@ export const noBus: RelayBus = {
   reportStages: () => Promise.resolve(NO_RELAY),
   send: () => Promise.resolve(NO_RELAY),
   updateCommand: () => Promise.resolve(NO_RELAY),
+  holdPushes: () => {},
   reconnect: () => {},
   close: () => Promise.resolve(),
 };

@@ -164,6 +164,8 @@ export class Runner {
         }
         this.#perform(this.#writer.commit(effects));
       }
+      // Mail that is fetched in pages as there is room for it would be pushed for nothing.
+      this.#ports.bus.holdPushes(this.#state.intake === "behind");
     } catch (error) {
       // A bug must not leave an agent running without its supervisor: end in order, visibly.
       this.#ports.log.error("internal error in the runner", { error: messageOf(error) });

@@ -33,6 +33,8 @@ const HEARTBEAT_MS = 15_000;
 const STATUS_MS = 20;
 /** Heartbeats without an answer before the link is abandoned. */
 const MISSED_LIMIT = 2;
+/** Acks that are held back; a relay that goes on pushing without them has no window. */
+const HELD_LIMIT = 1_024;
 /** More bad frames than this within a minute: reconnect. */
 const BAD_FRAMES = 20;
 
@@ -81,6 +83,8 @@ export class RelayBusClient implements RelayBus {
   #agentToken: string | null = null;
   /** Pushes that arrived together and whose acks go out together. */
   #arrived: string[] = [];
+  /** Pushes whose acks are held back, null while none are. */
+  #held: Set<string> | null = null;
 
   constructor(options: BusClientOptions) {
     this.#options = options;
@@ -171,6 +175,13 @@ export class RelayBusClient implements RelayBus {
 
   async updateCommand(update: CommandUpdatePayload): Promise<CallResult<null>> {
     return outcome(await this.#call("command.update", update), () => null);
+  }
+
+  holdPushes(hold: boolean): void {
+    if (hold) return void (this.#held ??= new Set());
+    const held = this.#held;
+    this.#held = null;
+    for (const frameId of held ?? []) this.#acknowledge(frameId);
   }
 
   reconnect(reason: string): void {
@@ -282,7 +293,9 @@ export class RelayBusClient implements RelayBus {
       } else this.#badFrame(link, "ill-typed dead letter");
     }
     if (this.#cursor !== null && payload.seq > this.#cursor.seq) this.#cursor.seq = payload.seq;
-    this.#acknowledge(id);
+    if (payload.event === "message.new" && this.#held !== null && this.#held.size < HELD_LIMIT) {
+      this.#held.add(id);
+    } else this.#acknowledge(id);
   }
 
   /**
@@ -353,6 +366,7 @@ export class RelayBusClient implements RelayBus {
     this.#out.taken = false;
     // Their pushes come again on the next link.
     this.#arrived.length = 0;
+    this.#held?.clear();
     this.#cancelHeartbeat?.();
     this.#cancelHeartbeat = null;
     this.#cancelStatus?.();

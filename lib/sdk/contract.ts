@@ -99,7 +99,7 @@ export type CloseReason =
 /** What the bus client tells its owner. Handlers must not throw; a throw is caught and logged. */
 export interface BusEvents {
   state(state: TransportState): void;
-  /** Pushed message. The client acks the frame after this returned. */
+  /** Pushed message. The client acks the frame after this returned, unless pushes are held. */
   message(message: Message): void;
   command(command: CommandPayload): void;
   /** A person dropped a dead letter of this agent. */
@@ -125,6 +125,11 @@ export interface RelayBus {
   reportStages(reports: StageReport[]): Promise<CallResult<null>>;
   send(input: SendInput): Promise<CallResult<SendResult>>;
   updateCommand(update: CommandUpdatePayload): Promise<CallResult<null>>;
+  /**
+   * Holds the acks of pushed messages back until it is called with false: the relay pushes no more than its window
+   * meanwhile, and keeps the rest. What it pushed is handed on all the same. Idempotent; holds over a new connection.
+   */
+  holdPushes(hold: boolean): void;
   /** Forces a new connection now (wake from sleep, the relay moved). */
   reconnect(reason: string): void;
   /** Closes the socket within 1 s, settles every pending call. Idempotent. */

@@ -88,6 +88,44 @@ Deno.test("a queue beyond its bytes and its number of messages is done whole and
   });
 });
 
+Deno.test("an agent whose queue is full is not pushed what it would have to leave, and gets all of it in order", async () => {
+  const MESSAGES = 700;
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const http = httpOf(relay);
+    const agent = new ScriptedAgent(relay.url, dir, { agentId: "small", maxQueue: 20, script: () => [] })
+      .start();
+    try {
+      let pushed = 0;
+      const { runner } = agent;
+      const onMessage = runner.onMessage.bind(runner);
+      runner.onMessage = (message) => {
+        pushed++;
+        onMessage(message);
+      };
+      await until("the agent", () => runner.view().bus === "up");
+      const send = async (body: string) => assert((await http.send({ from: "a", to: "small", body })).ok);
+      for (let i = 0; i < MESSAGES; i++) await send(`${i}`);
+      await until("a full queue", () => runner.view().queued === 20);
+      // What the relay pushes without an ack, beside what was taken.
+      assert(pushed <= 20 + 2 * 256, `${pushed} of ${MESSAGES} were pushed`);
+      agent.script = obliging;
+      const { deliveryId } = agent.deliveries[0]!;
+      agent.emit({ type: "evidence", deliveryId, stage: "seen", evidence: "e" });
+      agent.emit({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "e" });
+      await until("the end", () => agent.deliveries.length >= MESSAGES && runner.view().queued === 0, 60_000);
+      // Pushes are taken again.
+      await send("last");
+      await until("the last one", () => agent.deliveries.length > MESSAGES);
+      const bodies = agent.deliveries.map(({ text }) => text);
+      assertEquals(bodies, [...Array.from({ length: MESSAGES }, (_, i) => `${i}`), "last"]);
+    } finally {
+      await agent.stop();
+      await relay.stop();
+    }
+  });
+});
+
 Deno.test("a receipt becomes complete although the relay was away and the runner crashed before it could tell", async () => {
   await withTempDir(async (dir) => {
     let relay = await testRelay(dir);

@@ -17,6 +17,8 @@ import type { World } from "./world.ts";
 const CALL_MS = 10_000;
 /** Two missed heartbeats: the longest a silent link goes unnoticed. */
 const SILENT_MS = 45_000;
+/** Messages that are pushed without being acked. */
+const WINDOW = 3;
 /** A push without ack is sent again after this time. */
 const RESEND_MS = 30_000;
 
@@ -47,7 +49,7 @@ class Connection implements Subscriber {
   }
 
   message(message: Message): void {
-    this.bus.push(this, () => this.bus.listener.onMessage(message));
+    this.bus.mail(this, () => this.bus.listener.onMessage(message));
   }
 
   command(payload: CommandPayload): void {
@@ -78,6 +80,8 @@ export class BusModel implements RelayBus {
   #status: StatusPayload | null = null;
   #closed = false;
   #started = false;
+  /** Messages that came while pushes were held, null while they are not. The first ones have been pushed. */
+  #held: (() => void)[] | null = null;
   listener!: BusListener;
 
   constructor(world: World, host: Host) {
@@ -120,6 +124,7 @@ export class BusModel implements RelayBus {
     this.world.relay.detach(connection);
     if (this.#connection === connection) this.#connection = null;
     for (const settle of [...connection.pending]) settle();
+    if (this.#held !== null) this.#held = [];
     if (this.#closed) return;
     const delayMs = this.world.random.between(100, 4_000);
     const reason: CloseReason = { kind: "network", message: why };
@@ -154,6 +159,21 @@ export class BusModel implements RelayBus {
   #set(state: TransportState): void {
     this.transportState = state;
     if (!this.#host.gone) this.listener.onTransport(state);
+  }
+
+  /** Pushes a message, or keeps it until somebody acks those before it. */
+  mail(connection: Connection, deliver: () => void): void {
+    if (this.#held === null) return this.push(connection, deliver);
+    if (this.#held.push(() => this.push(connection, deliver)) <= WINDOW) this.#held.at(-1)!();
+  }
+
+  holdPushes(hold: boolean): void {
+    if (hold) this.#held ??= [];
+    else {
+      const held = this.#held;
+      this.#held = null;
+      for (const push of held?.slice(WINDOW) ?? []) push();
+    }
   }
 
   /** Sends a push to the runner until it arrived; late, twice or at the second try when a fault says so. */

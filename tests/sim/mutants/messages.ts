@@ -7,6 +7,7 @@ const INTAKE = "lib/runner/core/intake.ts";
 const PUMP = "lib/runner/core/pump.ts";
 const ROW = "lib/inbox/core/row.ts";
 const STEP = "lib/runner/core/step.ts";
+const RUNNER = "lib/runner/runner.ts";
 
 /** Defects in a message's life: acked too early, lost, stuck, given up, delivered twice or out of order. */
 export const MESSAGE_MUTANTS: readonly Mutant[] = [
@@ -181,6 +182,16 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
       find:
         `    state.intake = "behind";\n    state.leftFrom = Math.min(state.leftFrom, message.id);\n    return;`,
       replace: `    return;`,
+    }],
+  },
+  {
+    name: "held for ever",
+    defect: "pushes that were held because the queue was full are not taken again when there is room",
+    breaks: "I2",
+    file: RUNNER,
+    edits: [{
+      find: `this.#ports.bus.holdPushes(this.#state.intake === "behind");`,
+      replace: `if (this.#state.intake === "behind") this.#ports.bus.holdPushes(true);`,
     }],
   },
   {
