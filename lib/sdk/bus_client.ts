@@ -1,4 +1,4 @@
-import { afterReadyInput, type Clock } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { decodeServerFrames, isMessageId, isRecord, validateMessage } from "../protocol/codec.ts";
@@ -24,6 +24,7 @@ import type {
   RelayBus,
   TransportState,
 } from "./contract.ts";
+import { PushAcks } from "./push_acks.ts";
 import { busUrl } from "./url.ts";
 
 const CALL_MS = 10_000;
@@ -33,8 +34,6 @@ const HEARTBEAT_MS = 15_000;
 const STATUS_MS = 20;
 /** Heartbeats without an answer before the link is abandoned. */
 const MISSED_LIMIT = 2;
-/** Acks that are held back; a relay that goes on pushing without them has no window. */
-const HELD_LIMIT = 1_024;
 /** More bad frames than this within a minute: reconnect. */
 const BAD_FRAMES = 20;
 
@@ -71,6 +70,7 @@ export class RelayBusClient implements RelayBus {
     // The ack of no push: nothing happens, and it is answered.
     probe: () => JSON.stringify({ type: "ack", id: this.#newId(), payload: { frameId: "" } }),
   });
+  readonly #acks: PushAcks;
   #pending = new Map<string, (answer: Answer) => void>();
   #nextId = 0;
   #status: StatusPayload | null = null;
@@ -81,15 +81,12 @@ export class RelayBusClient implements RelayBus {
   #missed = 0;
   #bad: number[] = [];
   #agentToken: string | null = null;
-  /** Pushes that arrived together and whose acks go out together. */
-  #arrived: string[] = [];
-  /** Pushes whose acks are held back, null while none are. */
-  #held: Set<string> | null = null;
 
   constructor(options: BusClientOptions) {
     this.#options = options;
     this.#clock = options.clock;
     this.#registration = options.registration;
+    this.#acks = new PushAcks({ out: this.#out, clock: options.clock, newId: () => this.#newId() });
     this.#redial = new Redialer({
       url: busUrl(options.url),
       headers: (): Record<string, string> =>
@@ -178,10 +175,7 @@ export class RelayBusClient implements RelayBus {
   }
 
   holdPushes(hold: boolean): void {
-    if (hold) return void (this.#held ??= new Set());
-    const held = this.#held;
-    this.#held = null;
-    for (const frameId of held ?? []) this.#acknowledge(frameId);
+    this.#acks.hold(hold);
   }
 
   reconnect(reason: string): void {
@@ -276,7 +270,7 @@ export class RelayBusClient implements RelayBus {
         return this.#event(link, frame.id, frame.payload);
       case "command":
         this.#tell(() => this.#options.events.command?.(frame.payload as CommandPayload));
-        this.#acknowledge(frame.id);
+        this.#acks.push(frame.id);
         return;
     }
   }
@@ -293,29 +287,8 @@ export class RelayBusClient implements RelayBus {
       } else this.#badFrame(link, "ill-typed dead letter");
     }
     if (this.#cursor !== null && payload.seq > this.#cursor.seq) this.#cursor.seq = payload.seq;
-    if (payload.event === "message.new" && this.#held !== null && this.#held.size < HELD_LIMIT) {
-      this.#held.add(id);
-    } else this.#acknowledge(id);
-  }
-
-  /**
-   * Acknowledges a push. The client's sockets hold a small frame back until the one before it has arrived (Nagle), which
-   * a peer that has nothing to say confirms 40 ms late (measured, Deno 2.9.6; there is no switch). So no frame goes out
-   * without being answered: it carries an id, and of many acks at once the first and the last do.
-   */
-  #acknowledge(frameId: string): void {
-    // In one text with what the message had the owner say; the batch sees to the answer.
-    if (this.#out.taken) return void this.#send({ type: "ack", payload: { frameId } });
-    if (this.#arrived.push(frameId) > 1) return;
-    afterReadyInput(() => {
-      const arrived = this.#arrived;
-      this.#arrived = [];
-      arrived.forEach((each, index) => {
-        const answered = index === 0 || index === arrived.length - 1;
-        const id = answered ? { id: this.#newId() } : {};
-        this.#send({ type: "ack", ...id, payload: { frameId: each } });
-      });
-    });
+    if (payload.event === "message.new") this.#acks.message(id);
+    else this.#acks.push(id);
   }
 
   #badFrame(link: Link, reason: string): void {
@@ -364,9 +337,7 @@ export class RelayBusClient implements RelayBus {
     this.#link = null;
     this.#out.clear();
     this.#out.taken = false;
-    // Their pushes come again on the next link.
-    this.#arrived.length = 0;
-    this.#held?.clear();
+    this.#acks.clear();
     this.#cancelHeartbeat?.();
     this.#cancelHeartbeat = null;
     this.#cancelStatus?.();

@@ -29,6 +29,8 @@ export interface FrameBatchOptions {
 export class FrameBatch {
   readonly #options: FrameBatchOptions;
   #waiting: string[] = [];
+  /** Frames that go out with the others. */
+  #along: string[] = [];
   #length = 0;
   /** Of the frames that wait: is the first answered, is any. */
   #answered: "none" | "later" | "first" = "none";
@@ -50,9 +52,19 @@ export class FrameBatch {
     if (this.#length >= BATCH_CHARS) this.flush();
   }
 
+  /**
+   * Sends a frame that is not answered with the next one that is, behind it, or with the next {@linkcode flush}: a text of
+   * its own would wake the peer for something that it does not wait for. Only for a peer that takes arrays.
+   */
+  sendAlong(frame: string): void {
+    this.#along.push(frame);
+    this.#length += frame.length;
+    if (this.#length >= BATCH_CHARS) this.flush();
+  }
+
   /** Sends what waits. */
   flush(): void {
-    const frames = this.#waiting;
+    const frames = this.#waiting.concat(this.#along);
     if (frames.length === 0) return;
     const answered = this.#answered;
     this.clear();
@@ -72,6 +84,8 @@ export class FrameBatch {
   /** Forgets what waits: the link is gone. */
   clear(): void {
     this.#waiting = [];
+    this.#along = [];
+    this.#answered = "none";
     this.#length = 0;
   }
 }

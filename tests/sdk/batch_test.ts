@@ -59,6 +59,28 @@ Deno.test("a text that would leave in two pieces follows a small one that is ans
   assertEquals(sent(["ü".repeat(600)]), ["probe", "ü…"]);
 });
 
+Deno.test("a frame that goes along makes no text of its own, and is in the next one behind the others", async () => {
+  const texts: string[] = [];
+  const batch = new FrameBatch({ write: (text) => void texts.push(text), probe: () => "probe" });
+  batch.taken = true;
+  batch.sendAlong("a");
+  batch.sendAlong("b");
+  await null;
+  assertEquals(texts, []);
+  batch.send("1");
+  await null;
+  assertEquals(texts.splice(0), ["[1,a,b]"]);
+  batch.sendAlong("c");
+  batch.flush();
+  assertEquals(texts.splice(0), ["[c,probe]"], "nothing goes out that is not answered");
+  batch.sendAlong("d".repeat(70_000));
+  assertEquals(texts.splice(0).length, 2, "many do not wait");
+  batch.sendAlong("e");
+  batch.clear();
+  batch.flush();
+  assertEquals(texts, []);
+});
+
 Deno.test("of the frames of one text each is taken or refused for itself", () => {
   const ack = { type: "ack", payload: { frameId: "x" } };
   const decoded = decodeClientFrames(JSON.stringify([ack, { type: "nonsense", id: "n" }, null, [ack], ack]));

@@ -152,6 +152,51 @@ Deno.test("no frame of the client goes out unanswered, so that none is held back
   await server.shutdown();
 });
 
+Deno.test("the ack of a push goes along with what is said next, and by itself when nothing is", async () => {
+  const texts: { type: string; payload: { frameId?: string } }[][] = [];
+  let push = (_id: number) => {};
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    push = (id) => {
+      const message = { id, storeId: "s", from: "x", to: "a", body: `push ${id}` };
+      const payload = { seq: id, event: "message.new", data: message };
+      socket.send(JSON.stringify({ type: "event", id: `evt-${id}`, payload }));
+    };
+    socket.onmessage = (event) => {
+      const data = JSON.parse(event.data);
+      const frames = Array.isArray(data) ? data : [data];
+      texts.push(frames);
+      for (const { type, id } of frames) {
+        if (id === undefined) continue;
+        const more = type === "register"
+          ? { agentId: "a", storeId: "s", epoch: 1, cursor: 0, batch: true }
+          : {};
+        socket.send(JSON.stringify({ type: "ack", id, payload: { frameId: id, ok: true, ...more } }));
+      }
+    };
+    return response;
+  });
+  const agent = new TestAgent(`http://127.0.0.1:${server.addr.port}`, "a");
+  agent.bus.connect();
+  await until("registration", () => agent.bus.transportState.state === "registered");
+  const acks = (frames: typeof texts[number]) =>
+    frames.flatMap(({ type, payload }) => type === "ack" && payload.frameId !== "" ? [payload.frameId] : []);
+  push(1);
+  await until("an ack by itself", () => texts.some((frames) => acks(frames).includes("evt-1")));
+  // Held ones come when they are not any more, the others meanwhile.
+  agent.bus.holdPushes(true);
+  push(2);
+  await agent.untilGot("push 2");
+  assert((await agent.bus.markRead([2])).ok);
+  assertEquals(texts.flatMap(acks), ["evt-1"]);
+  agent.bus.holdPushes(false);
+  assert((await agent.bus.markRead([2])).ok);
+  assertEquals(texts.at(-1)!.map(({ type }) => type), ["message.read", "ack"]);
+  assertEquals(texts.flatMap(acks), ["evt-1", "evt-2"]);
+  await agent.bus.close();
+  await server.shutdown();
+});
+
 Deno.test("the relay answers every frame that carries an id, the ack of a push too", async () => {
   await withTempDir(async (dir) => {
     const relay = await testRelay(dir);
