@@ -44,6 +44,8 @@ export class Outbox {
   #reports: StoreReport[] = [];
   #updates: CommandUpdatePayload[] = [];
   #dropped = 0;
+  /** Reports at the front that wait for nothing; lesser stages behind them may. */
+  #due = 0;
   /** Reports at the front that were sent and not answered. */
   #underWay = 0;
   #pumping: Promise<void> | null = null;
@@ -97,6 +99,7 @@ export class Outbox {
   flush(): Promise<void> {
     this.#cancelGather?.();
     this.#cancelGather = null;
+    this.#due = this.#reports.length;
     this.#pumping ??= this.#pump();
     return this.#pumping;
   }
@@ -138,7 +141,7 @@ export class Outbox {
         if (!sent.ok && sent.kind !== "rejected") return this.#retryLater();
         const { commandId, status } = this.#updates.shift()!;
         if (status === "succeeded" || status === "failed") this.#told(commandId);
-      } else if (this.#reports.length > 0) {
+      } else if (this.#due > 0) {
         const batch = this.#reports.slice(0, REPORT_BATCH);
         const { storeId } = transport.registered;
         // A relay that began anew has other messages under the same ids.
@@ -151,6 +154,7 @@ export class Outbox {
         if (!sent.ok && sent.kind !== "rejected") return this.#retryLater();
         if (!sent.ok) this.#log.warn("the relay refused stage reports", { reason: sent.message });
         this.#reports.splice(0, batch.length);
+        this.#due = Math.max(0, this.#due - batch.length);
       } else {
         return;
       }

@@ -145,6 +145,20 @@ Deno.test("an outbox keeps lesser stages 20 ms for what follows them, and sends 
   outbox.report([report("placed"), report("seen")]);
   await outbox.flush();
   assertEquals([sent, clock.pending], [["received", "handed", "placed", "seen"], 0]);
+  // Also those that come while others are under way; what is telling takes them along.
+  outbox.report([report("seen")]);
+  const underWay = outbox.flush();
+  await null;
+  assertEquals(sent.splice(0).at(-1), "seen");
+  outbox.report([report("acked")]);
+  await underWay;
+  assertEquals([sent, clock.pending], [[], 1]);
+  await clock.advance(20);
+  assertEquals([sent.splice(0), clock.pending], [["acked"], 0]);
+  outbox.report([report("received")]);
+  outbox.report([report("dead")]);
+  await outbox.flush();
+  assertEquals([sent, clock.pending], [["received", "dead"], 0]);
   // The end waits for nothing.
   outbox.report([report("acked")]);
   outbox.stop();
