@@ -93,9 +93,10 @@ export class ContentStore {
     writeFileAtomic(join(this.#dir, fileOf(key)), text);
   }
 
-  /** Deletes the file of a text that was spilled and is not stored after all. */
+  /** Deletes the file of a text that was spilled and is not stored after all, unless it was stored before. */
   unspill(key: string): void {
-    this.deleteFiles([fileOf(key)]);
+    const file = fileOf(key);
+    if (this.#kept.get(key)?.file !== file) this.deleteFiles([file]);
   }
 
   /** Stores a message, without its text when that is null; part of a transaction. */

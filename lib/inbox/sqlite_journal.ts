@@ -14,11 +14,11 @@ import {
   isWholeCommand,
   isWholeFact,
   isWholeRow,
-  stored,
+  rowOf,
   type StoredCommand,
   type StoredFact,
+  storedOf,
   type StoredRow,
-  unstored,
 } from "./stored.ts";
 
 /** Rows of messages that may come again: another agent took them, or a person dropped them. */
@@ -260,7 +260,7 @@ export class SqliteJournal implements Journal {
       const file = this.#contents.remove(row.key);
       if (file !== null) files.push(file);
     }
-    const next = stored(row, finished(row) ? 0 : 1);
+    const next = storedOf(row, finished(row) ? 0 : 1);
     const { key, state, data, updated_at, checksum } = next;
     const moves = next.open === 1 && content === undefined;
     if (moves && this.#moveRow.run(state, data, updated_at, checksum, key).changes > 0) return;
@@ -273,7 +273,7 @@ export class SqliteJournal implements Journal {
 
   /** Returns the row without its message, or puts it aside when its checksum does not fit what is read. */
   #check(found: StoredRow): JournalRow | null {
-    return this.#whole(found) ? unstored(found) : null;
+    return this.#whole(found) ? rowOf(found) : null;
   }
 
   #whole(found: StoredRow): boolean {

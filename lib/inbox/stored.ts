@@ -45,7 +45,7 @@ export interface StoredFact {
 type Data = Pick<JournalRow, "state" | "receivedAt"> & Partial<Omit<JournalRow, "state" | "receivedAt">>;
 
 /** Returns a row as it is stored; the message is stored beside it. */
-export function stored(row: JournalRow, open: 0 | 1): StoredRow {
+export function storedOf(row: JournalRow, open: 0 | 1): StoredRow {
   const data: Data = { state: row.state, receivedAt: row.receivedAt };
   if (row.attempt !== 1) data.attempt = row.attempt;
   if (row.generation !== 0) data.generation = row.generation;
@@ -63,7 +63,7 @@ export function stored(row: JournalRow, open: 0 | 1): StoredRow {
 }
 
 /** Returns the row that was stored, of any version; `message` is where versions 1 to 3 kept it, else null. */
-export function unstored({ key, ordinal, data, updated_at }: StoredRow): JournalRow {
+export function rowOf({ key, ordinal, data, updated_at }: StoredRow): JournalRow {
   const kept = JSON.parse(data) as Data & { message?: Message | null };
   const row: JournalRow = {
     key,

@@ -271,6 +271,32 @@ Deno.test("a journal of version 3 is taken over with messages in every place, an
   });
 });
 
+Deno.test("a large text that was stored stays when the write that would store it again fails", async () => {
+  await withTempDir((dir) => {
+    const large = receivedRow({ ...message(1, "x".repeat(300_000)), storeId: LOCAL_STORE }, NOW);
+    const journal = open(dir);
+    write(journal, large);
+    journal.close();
+    const other = new DatabaseSync(join(dir, "journal.db"));
+    // As versions 2 and 3 left it: the text is there, the envelope is in the row.
+    other.exec("UPDATE body SET envelope = '', envelope_checksum = ''");
+    const data = JSON.stringify({ ...large, message: { ...large.message!, body: "" } });
+    other.prepare("UPDATE message SET data = ?, checksum = ?")
+      .run(data, checksum(large.key, 1, 1, "received", data, NOW));
+    const again = open(dir);
+    assertEquals(again.load().open, [large]);
+    other.exec("CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(FAIL, 'full'); END");
+    assertThrows(() => write(again, large), RunnerError, "full");
+    other.exec("DROP TRIGGER full");
+    other.close();
+    again.close();
+    const last = open(dir);
+    assertEquals(last.load().open, [large]);
+    write(last, large);
+    last.close();
+  });
+});
+
 Deno.test("a row whose message is damaged is put aside, one whose text is damaged waits for it", async () => {
   await withTempDir((dir) => {
     const journal = open(dir);
