@@ -185,7 +185,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     }],
   },
   {
-    name: "held for ever",
+    name: "pushes held for ever",
     defect: "pushes that were held because the queue was full are not taken again when there is room",
     breaks: "I2",
     file: RUNNER,
