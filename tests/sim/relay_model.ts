@@ -191,6 +191,8 @@ export class RelayModel {
     if (mail.case.message.claimable) {
       if (this.#heldByOther(mail, agentId)) return false;
       mail.open.clear();
+      // Nobody opens a letter again whose work another agent has done: the relay closes it with the rest.
+      mail.dead = false;
       mail.claim = null;
     }
     mail.open.delete(agentId);
