@@ -35,6 +35,17 @@ Deno.test("step() takes a re-opened dead letter again, with another delivery id,
   assertEquals(world.of("deliver").length, 2);
 });
 
+Deno.test("step() takes a re-opened dead letter once more when the agent that won its claim has died", () => {
+  const world = withDead();
+  const work = { generation: 1, claimable: true, kind: "task" };
+  world.post({ type: "offered", message: message(1, work) });
+  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  assertEquals(world.of("persist").at(-1)?.row.state.state, "skipped");
+  const claims = world.of("claim").length;
+  world.post({ type: "offered", message: message(1, work) });
+  assertEquals(world.of("claim").length, claims + 1);
+});
+
 Deno.test("step() gives a re-opened message a new delivery id even when its journal was lost", () => {
   const before = withDead();
   const fresh = new CoreWorld().up();

@@ -89,6 +89,8 @@ function accept(state: State, effects: Effect[], now: Now, message: Message, dea
   state.dead.delete(row.key);
   state.gone.delete(row.key);
   state.untold.delete(row.key);
+  // A letter that was opened again has not ended: when another agent takes it and dies, it is offered once more.
+  state.known.delete(row.key);
   // Through `move`, from nothing to received.
   move(state, effects, now, { ...row, state: { state: "skipped", reason: "" } }, { state: "received" });
   if (!shed) state.bodyBytes += bytes;
