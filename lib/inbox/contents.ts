@@ -49,11 +49,11 @@ export class ContentStore {
     this.#all = db.prepare("SELECT key, file, checksum, envelope_checksum FROM body");
   }
 
-  /** Learns what is stored, and removes what belongs to none of the messages in `open`: what a crash left. */
-  open(open: ReadonlySet<string>): void {
+  /** Learns what is stored of the messages with these keys, and removes the rest: what a crash left. */
+  open(keys: ReadonlySet<string>): void {
     type Found = Pick<StoredContent, "key" | "file" | "checksum" | "envelope_checksum">;
     for (const found of this.#all.all() as unknown as Found[]) {
-      if (open.has(found.key)) {
+      if (keys.has(found.key)) {
         const text = found.checksum !== "";
         this.#kept.set(found.key, { envelope: found.envelope_checksum !== "", text, file: found.file });
       } else {
@@ -76,6 +76,7 @@ export class ContentStore {
     this.#undo = [];
   }
 
+  /** The transaction failed: forgets what it did. */
   rollback(): void {
     for (const step of this.#undo.splice(0).reverse()) step();
   }

@@ -192,7 +192,6 @@ export class SqliteJournal implements Journal {
   /** Writes everything in one transaction; `contents` says for each row what of its message. */
   #commit(write: JournalWrite, contents: readonly (string | null | undefined)[]): void {
     const files: string[] = [];
-    this.#contents.begin();
     this.#transaction(() => {
       write.rows.forEach((row, index) => this.#writeRow(row, contents[index], files));
       for (const command of write.commands) {
@@ -339,6 +338,7 @@ export class SqliteJournal implements Journal {
     try {
       before();
       this.#begin.run();
+      this.#contents.begin();
       try {
         work();
         this.#end.run();

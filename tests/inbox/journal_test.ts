@@ -29,6 +29,17 @@ function rowOf(
 const open = (dir: string): Journal =>
   openJournal({ path: join(dir, "journal.db"), clock: new FakeClock(NOW), log: noLog });
 
+/** What the tables of versions 1 to 3 have in common. */
+const EARLIER = `
+  CREATE TABLE message (key TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, open INTEGER NOT NULL,
+    state TEXT NOT NULL, data TEXT NOT NULL, updated_at INTEGER NOT NULL, checksum TEXT NOT NULL) STRICT;
+  CREATE INDEX message_ended ON message (updated_at) WHERE open = 0;
+  CREATE TABLE command (id TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at INTEGER NOT NULL,
+    checksum TEXT NOT NULL) STRICT;
+  CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL) STRICT;
+  CREATE TABLE quarantine (at INTEGER NOT NULL, origin TEXT NOT NULL, data TEXT NOT NULL) STRICT;
+`;
+
 /** The texts that stand in the journal's file, by their keys. */
 function textsIn(dir: string): Record<string, string> {
   const db = new DatabaseSync(join(dir, "journal.db"), { readOnly: true });
@@ -160,14 +171,8 @@ Deno.test("a journal of version 1 is taken over with its texts and its dead lett
   await withTempDir((dir) => {
     const db = new DatabaseSync(join(dir, "journal.db"));
     db.exec(`
-      CREATE TABLE message (key TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, open INTEGER NOT NULL,
-        state TEXT NOT NULL, data TEXT NOT NULL, updated_at INTEGER NOT NULL, checksum TEXT NOT NULL) STRICT;
+      ${EARLIER}
       CREATE INDEX message_open ON message (open, ordinal);
-      CREATE INDEX message_ended ON message (updated_at) WHERE open = 0;
-      CREATE TABLE command (id TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at INTEGER NOT NULL,
-        checksum TEXT NOT NULL) STRICT;
-      CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL) STRICT;
-      CREATE TABLE quarantine (at INTEGER NOT NULL, origin TEXT NOT NULL, data TEXT NOT NULL) STRICT;
       PRAGMA user_version = 1`);
     for (
       const [id, state, isOpen] of [[1, { state: "received" }, 1], [
@@ -203,14 +208,18 @@ Deno.test("a journal of version 1 is taken over with its texts and its dead lett
   });
 });
 
-Deno.test("a journal of version 3 is taken over with messages in every place, and goes on in the new form", async () => {
-  await withTempDir((dir) => {
-    const db = new DatabaseSync(join(dir, "journal.db"));
-    db.exec(`
-      CREATE TABLE message (key TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, open INTEGER NOT NULL,
-        state TEXT NOT NULL, data TEXT NOT NULL, updated_at INTEGER NOT NULL, checksum TEXT NOT NULL) STRICT;
-      CREATE INDEX message_waiting ON message (ordinal, key) WHERE open = 1;
-      CREATE INDEX message_ended ON message (updated_at) WHERE open = 0;
+for (
+  const [version, index] of [
+    [2, "CREATE INDEX message_open ON message (open, ordinal)"],
+    [3, "CREATE INDEX message_waiting ON message (ordinal, key) WHERE open = 1"],
+  ] as const
+) {
+  Deno.test(`a journal of version ${version} is taken over with messages in every place, and goes on in the new form`, async () => {
+    await withTempDir((dir) => {
+      const db = new DatabaseSync(join(dir, "journal.db"));
+      db.exec(`
+      ${EARLIER}
+      ${index};
       CREATE INDEX message_dead ON message (ordinal) WHERE state = 'dead';
       CREATE TABLE body (
         key TEXT PRIMARY KEY,
@@ -219,57 +228,54 @@ Deno.test("a journal of version 3 is taken over with messages in every place, an
         file TEXT NOT NULL,
         checksum TEXT NOT NULL
       ) STRICT;
-      CREATE TABLE command (id TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at INTEGER NOT NULL,
-        checksum TEXT NOT NULL) STRICT;
-      CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL) STRICT;
-      CREATE TABLE quarantine (at INTEGER NOT NULL, origin TEXT NOT NULL, data TEXT NOT NULL) STRICT;
-      PRAGMA user_version = 3`);
-    const seen: MessageState = { state: "seen", deliveryId: "d", incarnation: 2, evidence: "e" };
-    const done: MessageState = { state: "done", deliveryId: "d", evidence: "e" };
-    const rows = [
-      rowOf(1),
-      rowOf(2, seen, { attempt: 2, failures: 1, redelivery: 1, generation: 3, handed: true }),
-      rowOf(3, done, { reply: "the answer" }),
-      rowOf(4, { state: "dead", reason: "r" }),
-      rowOf(5, done, { acked: true }),
-      rowOf(6, { state: "received" }, { shed: true }),
-    ];
-    const texts = new Set([1, 2, 3, 4]);
-    for (const row of rows) {
-      const { key, messageId: id, state: { state }, updatedAt } = row;
-      const open = id === 4 || id === 5 ? 0 : 1;
-      const data = JSON.stringify({ ...row, message: id === 5 ? null : { ...row.message!, body: "" } });
-      db.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
-        .run(key, id, open, state, data, updatedAt, checksum(key, id, open, state, data, updatedAt));
-      if (!texts.has(id)) continue;
-      db.prepare("INSERT INTO body VALUES (?, ?, '', ?)")
-        .run(key, row.message!.body, checksum(key, row.message!.body));
-    }
-    db.close();
-    const expected = [rows[0]!, rows[1]!, rows[2]!, { ...rows[5]!, message: { ...message(6), body: "" } }];
-    for (let start = 0; start < 2; start++) {
+      PRAGMA user_version = ${version}`);
+      const seen: MessageState = { state: "seen", deliveryId: "d", incarnation: 2, evidence: "e" };
+      const done: MessageState = { state: "done", deliveryId: "d", evidence: "e" };
+      const rows = [
+        rowOf(1),
+        rowOf(2, seen, { attempt: 2, failures: 1, redelivery: 1, generation: 3, handed: true }),
+        rowOf(3, done, { reply: "the answer" }),
+        rowOf(4, { state: "dead", reason: "r" }),
+        rowOf(5, done, { acked: true }),
+        rowOf(6, { state: "received" }, { shed: true }),
+      ];
+      const texts = new Set([1, 2, 3, 4]);
+      for (const row of rows) {
+        const { key, messageId: id, state: { state }, updatedAt } = row;
+        const open = id === 4 || id === 5 ? 0 : 1;
+        const data = JSON.stringify({ ...row, message: id === 5 ? null : { ...row.message!, body: "" } });
+        db.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
+          .run(key, id, open, state, data, updatedAt, checksum(key, id, open, state, data, updatedAt));
+        if (!texts.has(id)) continue;
+        db.prepare("INSERT INTO body VALUES (?, ?, '', ?)")
+          .run(key, row.message!.body, checksum(key, row.message!.body));
+      }
+      db.close();
+      const expected = [rows[0]!, rows[1]!, rows[2]!, { ...rows[5]!, message: { ...message(6), body: "" } }];
+      for (let start = 0; start < 2; start++) {
+        const journal = open(dir);
+        const { open: found, dead, known, quarantined } = journal.load();
+        assertEquals(found, expected);
+        assertEquals([dead.map((row) => row.messageId), known.sort()], [[4], [
+          keyOf("store", 4),
+          keyOf("store", 5),
+        ]]);
+        assertEquals(quarantined, []);
+        // As it goes on, every row takes the form of this version.
+        write(journal, ...found);
+        journal.close();
+      }
       const journal = open(dir);
-      const { open: found, dead, known, quarantined } = journal.load();
-      assertEquals(found, expected);
-      assertEquals([dead.map((row) => row.messageId), known.sort()], [[4], [
-        keyOf("store", 4),
-        keyOf("store", 5),
-      ]]);
-      assertEquals(quarantined, []);
-      // As it goes on, every row takes the form of this version.
-      write(journal, ...found);
+      write(journal, ...expected.map((row) => ({ ...row, state: done, acked: true, reply: null })));
       journal.close();
-    }
-    const journal = open(dir);
-    write(journal, ...expected.map((row) => ({ ...row, state: done, acked: true, reply: null })));
-    journal.close();
-    assertEquals(textsIn(dir), { "store/4": "body 4" }, "what ended leaves no text, what is dead keeps it");
-    const again = open(dir);
-    const { open: left, known } = again.load();
-    assertEquals([left, known.length], [[], 6]);
-    again.close();
+      assertEquals(textsIn(dir), { "store/4": "body 4" }, "what ended leaves no text, what is dead keeps it");
+      const again = open(dir);
+      const { open: left, known } = again.load();
+      assertEquals([left, known.length], [[], 6]);
+      again.close();
+    });
   });
-});
+}
 
 Deno.test("a large text that was stored stays when the write that would store it again fails", async () => {
   await withTempDir((dir) => {
@@ -294,6 +300,24 @@ Deno.test("a large text that was stored stays when the write that would store it
     assertEquals(last.load().open, [large]);
     write(last, large);
     last.close();
+  });
+});
+
+Deno.test("a transaction that fails takes back nothing of the one before it", async () => {
+  await withTempDir((dir) => {
+    const journal = open(dir);
+    write(journal, rowOf(1), rowOf(2));
+    write(journal, rowOf(3));
+    const other = new DatabaseSync(join(dir, "journal.db"));
+    other.exec("UPDATE message SET data = 'damaged' WHERE ordinal = 2");
+    other.exec("CREATE TRIGGER full BEFORE INSERT ON quarantine BEGIN SELECT RAISE(FAIL, 'full'); END");
+    assertThrows(() => journal.find(keyOf("store", 2)), RunnerError, "full");
+    other.exec("DROP TRIGGER full");
+    other.close();
+    const done: MessageState = { state: "done", deliveryId: "d", evidence: "e" };
+    write(journal, rowOf(3, done, { acked: true }));
+    assertEquals(textsIn(dir), { "store/1": "body 1", "store/2": "body 2" });
+    journal.close();
   });
 });
 
