@@ -69,6 +69,13 @@ const TABLE: [string, Cause, RunReport, number, RunOutcome][] = [
     "succeeded",
   ],
   [
+    "a person's agent that was ended by Ctrl-C",
+    { kind: "provider", status: { code: 130, signal: "SIGINT" } },
+    SERVES,
+    130,
+    "cancelled",
+  ],
+  [
     "a person's agent that was killed",
     { kind: "provider", status: { code: 137, signal: "SIGKILL" } },
     SERVES,

@@ -36,15 +36,16 @@ async function pidOf(seat: Seat, kind: "app-server" | "--remote"): Promise<numbe
   return found[0]!;
 }
 
-/** Ctrl-C ends the TUI, or clears a half-typed line first. None is pressed for whoever has the terminal after it. */
+/**
+ * Ctrl-C ends the TUI, or clears a half-typed line first. None is pressed for whoever has the terminal after it: a TUI
+ * that says "Shutting down..." leaves raw mode at any moment, and is ended by the next one as by a signal.
+ */
 async function quit(seat: Seat): Promise<void> {
-  while ((await pids(seat, "--remote")).length > 0) {
+  const over = async () => (await pids(seat, "--remote")).length === 0;
+  while (!await over()) {
     const before = await seat.terminal.capture();
-    await seat.terminal.press("C-c");
-    await until(
-      "an effect of Ctrl-C",
-      async () => (await pids(seat, "--remote")).length === 0 || await seat.terminal.capture() !== before,
-    );
+    if (!before.includes("Shutting down")) await seat.terminal.press("C-c");
+    await until("an effect of Ctrl-C", async () => await over() || await seat.terminal.capture() !== before);
   }
   await gone(seat, 0);
 }
@@ -257,6 +258,14 @@ seat("quit by the person during a turn ends the run with the TUI's code", async 
   await seat.terminal.press("Enter");
   await gone(seat, 0);
 });
+
+seat(
+  "Ctrl-C that comes as a signal, while the TUI leaves raw mode, ends the run and does not open it again",
+  async (seat) => {
+    Deno.kill(await pidOf(seat, "--remote"), "SIGINT");
+    await gone(seat, 130);
+  },
+);
 
 seat("a turn that ends in 401 is reported as such and nothing is acked", async (seat) => {
   await heldBy401(seat);

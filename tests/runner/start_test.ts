@@ -32,13 +32,20 @@ Deno.test("step() names a dialog that keeps the agent from starting, and forgets
   assertEquals([world.status()?.ready, world.status()?.agentStatus], [true, "idle"]);
 });
 
-Deno.test("step() ends the run with the code of an agent that the person quit", () => {
-  const world = new CoreWorld({ headless: false }).up();
-  world.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
-  assertEquals(world.of("exit").map(({ outcome }) => outcome.cause), [{
-    kind: "provider",
-    status: { code: 0, signal: null },
-  }]);
+Deno.test("step() ends the run with the code of an agent that the person quit, also by Ctrl-C", () => {
+  for (
+    const status of [{ code: 0, signal: null }, { code: 130, signal: "SIGINT" }, { code: 130, signal: null }]
+  ) {
+    const world = new CoreWorld({ headless: false }).up();
+    // Long after its start, when any other end is one to be started again after.
+    world.mono += 60_000;
+    world.post({ type: "exited", incarnation: 1, status });
+    assertEquals(world.of("exit").map(({ outcome }) => outcome.cause), [{ kind: "provider", status }]);
+  }
+  // Nobody sits before a headless one.
+  const headless = new CoreWorld().up();
+  headless.post({ type: "exited", incarnation: 1, status: { code: 130, signal: "SIGINT" } });
+  assertEquals([headless.state.provider.state, headless.of("exit").length], ["waiting", 0]);
 });
 
 Deno.test("step() gives a person back their terminal when the agent ends before it was ready, or right after", () => {

@@ -74,12 +74,16 @@ export const BIG = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repe
 
 /** The run has ended with this code, the terminal is a shell's again, and no process is left. */
 export async function gone({ terminal, home }: Seat, code: number): Promise<void> {
-  await terminal.untilExited(code);
+  const marker = `AGENT_RELAY_CONTROL_FILE=${home.home}`;
+  const processes = async () => await describeProcesses(await processesWith(marker));
+  await terminal.untilExited(code).catch(async (error: Error) => {
+    throw new Error(`${error.message}\n--- processes\n${(await processes()).join("\n")}`, { cause: error });
+  });
   let broken: string[] = [];
   let left: string[] = [];
   const over = async () => {
     broken = await terminal.broken();
-    left = await describeProcesses(await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`));
+    left = await processes();
     return broken.length === 0 && left.length === 0;
   };
   // After a SIGKILL of the runner both are the guard's work, for which it has 5 s.

@@ -1,5 +1,6 @@
 import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import { VERSION } from "../../base/version.ts";
+import { quitByPerson } from "../../providers/quit.ts";
 import type { RunReport } from "../../runner/core/goal.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import { exitCodeOf, exitCodeOfSignal } from "../exit_codes.ts";
@@ -93,6 +94,7 @@ export function verdictOf(outcome: ExitOutcome, report: RunReport, crashed: unkn
     }
     case "provider": {
       const { code, signal } = cause.status;
+      if (code !== 0 && quitByPerson(cause.status)) return cancelled("SIGINT");
       if (signal !== null) return { outcome: "error", exitCode: exitCodeOf("E_PROVIDER_EXIT"), error: null };
       return { outcome: code === 0 ? "succeeded" : "failed", exitCode: code, error: null };
     }

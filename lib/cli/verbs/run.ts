@@ -131,8 +131,9 @@ async function supervise(
 
 /** True when the terminal was not put back: by the agent, or at once when its process was killed. */
 function wasKilled(provider: string, { cause }: ExitOutcome, exit: ExitStatus | null): boolean {
-  // Codex's terminal is no process of the provider's: it ends in order when the person quits it, else by our signal.
-  if (provider === "codex") return cause.kind !== "provider";
+  // Codex's terminal is no process of the provider's: it ends in order when the person quits it, else by our signal or,
+  // with raw mode left on, by one of the person's.
+  if (provider === "codex") return cause.kind !== "provider" || cause.status.code !== 0;
   if (exit !== null) return false;
   // Nobody saw its end: either it never ran, or it was taken down with a runner in trouble.
   return !(cause.kind === "error" && cause.code === "E_PROVIDER_CMD");

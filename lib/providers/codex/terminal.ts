@@ -2,6 +2,7 @@ import { messageOf } from "../../base/errors.ts";
 import { randomToken } from "../../base/secret.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import type { ProviderLaunch, ProviderPorts } from "../contract.ts";
+import { quitByPerson } from "../quit.ts";
 import { terminalArguments } from "./arguments.ts";
 import type { Address } from "./server.ts";
 
@@ -97,7 +98,7 @@ export class CodexTerminal {
 
   #ended(status: ExitStatus, openedAt: number, showing: Showing, threadId: string): void {
     const { ports } = showing;
-    if (status.code === 0) return ports.emit({ type: "quit", status });
+    if (quitByPerson(status)) return ports.emit({ type: "quit", status });
     ports.log.warn("the terminal of codex ended", { code: status.code });
     const now = ports.clock.mono();
     this.#reopened = this.#reopened.filter((at) => now - at < REOPEN_WINDOW_MS);

@@ -1,6 +1,7 @@
 import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { FailureClass, ProviderEvent } from "../../providers/contract.ts";
+import { quitByPerson } from "../../providers/quit.ts";
 import { unwanted } from "./claims.ts";
 import { used } from "./goal.ts";
 import { requeue, rowOf } from "./ledger.ts";
@@ -72,7 +73,7 @@ export function exited(
     state.provider = { state: "none" };
     return;
   }
-  if (!state.config.headless && status.code === 0 && state.phase.phase === "running") {
+  if (!state.config.headless && quitByPerson(status) && state.phase.phase === "running") {
     // The person quit the agent: that ends the run, not the supervision of it.
     return endWithProvider(state, status);
   }
