@@ -55,6 +55,12 @@ export function relayError(failure: CallFailure, url: string): RunnerError {
         hint: `start an agent ("runner claude") or "runner relay", or say --relay-url`,
       });
     case "unknown":
+      if (failure.silent) {
+        return new RunnerError("E_RELAY_UNREACHABLE", `the relay does not answer: ${failure.message}`, {
+          where,
+          hint: "whatever listens there is stopped or stuck; it may have got the request all the same",
+        });
+      }
       return new RunnerError(
         "E_RELAY_REPLY",
         `the relay's answer makes no sense: ${shown(failure.message)}`,

@@ -151,8 +151,8 @@ async function explain(http: RelayHttpClient, missing: Missing[]): Promise<strin
 
 function stateOf(card: AgentCard | undefined): string | null {
   if (card === undefined) return "is not on the bus";
-  if (card.status === "offline" || card.status === "stale") return `is ${card.status}`;
   const reason = typeof card.meta?.reason === "string" ? `: ${card.meta.reason}` : "";
+  if (card.status === "offline" || card.status === "stale") return `is ${card.status}${reason}`;
   if (!card.ready) return `is not ready${reason}`;
   const busy = Array.isArray(card.meta?.busyReasons) ? card.meta.busyReasons.join(", ") : "";
   return card.status === "busy" ? `is busy${busy === "" ? "" : ` with ${busy}`}` : null;

@@ -22,6 +22,9 @@ const LEFT_GRACE_MS = 300;
 export interface GuardedProcesses extends Processes {
   /** Arms the guard's watchdog (R-10): this very process is killed when it still lives after `ms`; 0 disarms. */
   watchdog(ms: number): void;
+  /** Stops (SIGSTOP) every child that has a group of its own, or lets them go on: the shell does so for the others. */
+  suspend(): void;
+  resume(): void;
   /** Process id of the guard, for tests and `status`. */
   readonly guardPid: number;
 }
@@ -55,6 +58,8 @@ export function createProcesses(
       return guard.pid;
     },
     watchdog: (ms) => guard.deadline(ms),
+    suspend: () => children.forEach((child) => child.signalGroup("SIGSTOP")),
+    resume: () => children.forEach((child) => child.signalGroup("SIGCONT")),
     async spawn(spawnOptions) {
       await checkCwd(spawnOptions.cwd);
       // A sweep for the one before must be over: it would take the new process for a left-over.
@@ -246,13 +251,17 @@ class Child implements ChildHandle {
   }
 
   #signalTree(signal: "SIGTERM" | "SIGCONT" | "SIGKILL"): void {
-    if (this.#groupGone) return;
-    if (this.#context.ownGroup) {
-      try {
-        Deno.kill(-this.pid, signal);
-        return;
-      } catch { /* the group is gone, or has no member of ours any more */ }
+    if (!this.#groupGone && !this.signalGroup(signal)) this.signal(signal);
+  }
+
+  /** False when there is no group of its own, or none of it is left. */
+  signalGroup(signal: "SIGTERM" | "SIGCONT" | "SIGKILL" | "SIGSTOP"): boolean {
+    if (this.#groupGone || !this.#context.ownGroup) return false;
+    try {
+      Deno.kill(-this.pid, signal);
+      return true;
+    } catch {
+      return false;
     }
-    this.signal(signal);
   }
 }

@@ -15,7 +15,11 @@ export interface RelayHost {
   ensure(): Promise<void>;
   /** Drops the clients of a relay served here, when memory is short. */
   dropClients(): void;
-  /** Stops serving, if it does. Idempotent. */
+  /** Stops serving, if it does, and leaves the relay to others until `resume`. Idempotent. */
+  suspend(): Promise<void>;
+  /** From now on `ensure` may serve again; does nothing after `stop`. */
+  resume(): void;
+  /** Stops serving, if it does, for good. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -36,10 +40,10 @@ export function createRelayHost(options: HostOptions): RelayHost {
   const http = new RelayHttpClient({ url, token });
   let server: RelayServer | null = null;
   let looking: Promise<void> | null = null;
-  let stopped = false;
+  let mode: "open" | "suspended" | "stopped" = "open";
 
   const look = async () => {
-    if (stopped || server !== null) return;
+    if (mode !== "open" || server !== null) return;
     if (!await nobodyListens(url)) {
       const health = await http.health();
       if (health.ok) {
@@ -64,7 +68,11 @@ export function createRelayHost(options: HostOptions): RelayHost {
       if (server === own) server = null;
       if (how === "yielded") log.info("the relay was handed over");
     });
-    if (stopped) await own.stop();
+    if (mode !== "open") await own.stop();
+  };
+  const leave = async () => {
+    await looking?.catch((error) => log.debug("relay host", { error: messageOf(error) }));
+    await server?.stop();
   };
   return {
     get serving() {
@@ -75,10 +83,16 @@ export function createRelayHost(options: HostOptions): RelayHost {
       return looking;
     },
     dropClients: () => server?.dropClients(),
+    async suspend() {
+      if (mode === "open") mode = "suspended";
+      await leave();
+    },
+    resume() {
+      if (mode === "suspended") mode = "open";
+    },
     async stop() {
-      stopped = true;
-      await looking?.catch((error) => log.debug("relay host", { error: messageOf(error) }));
-      await server?.stop();
+      mode = "stopped";
+      await leave();
     },
   };
 }

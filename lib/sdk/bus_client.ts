@@ -28,6 +28,8 @@ import { PushAcks } from "./push_acks.ts";
 import { busUrl } from "./url.ts";
 
 const CALL_MS = 10_000;
+/** How long a relay may take to note that the agent is away for a while. */
+const GOODBYE_MS = 500;
 const PENDING_LIMIT = 4_096;
 const HEARTBEAT_MS = 15_000;
 /** Between two statuses: one that lasts shorter, of a turn that took milliseconds, is not worth telling. */
@@ -180,6 +182,17 @@ export class RelayBusClient implements RelayBus {
 
   reconnect(reason: string): void {
     this.#redial.drop(reason);
+  }
+
+  /**
+   * Says a last status, drops the connection and dials no more until `connect`, which also brings the status of
+   * `setStatus` back. Pending calls are settled.
+   */
+  async pause(goodbye: StatusPayload): Promise<void> {
+    this.#cancelStatus?.();
+    this.#cancelStatus = null;
+    await this.#call("status", goodbye, GOODBYE_MS);
+    await this.#redial.pause("suspended");
   }
 
   async close(): Promise<void> {

@@ -20,13 +20,14 @@ import type {
 
 /**
  * Why a call to the relay did not succeed. `unknown` means the request may have had its effect (no reply, a
- * cut body, a reply that is not JSON): never take it for success, try again.
+ * cut body, a reply that is not JSON): never take it for success, try again. `silent`: somebody took the connection and
+ * said nothing in time.
  */
 export type CallFailure =
   | { ok: false; kind: "auth"; status: number; message: string }
   | { ok: false; kind: "rejected"; status: number; code: string; message: string; candidates?: string[] }
   | { ok: false; kind: "unavailable"; message: string; retryAfterMs?: number }
-  | { ok: false; kind: "unknown"; message: string };
+  | { ok: false; kind: "unknown"; message: string; silent?: true };
 
 /** A call's outcome as a value; only a bug throws. */
 export type CallResult<T> = { ok: true; value: T } | CallFailure;

@@ -13,7 +13,7 @@ import type {
   SendResult,
   StageReport,
 } from "../protocol/message.ts";
-import type { CallResult, ClaimResult, RelayHttp } from "./contract.ts";
+import type { CallFailure, CallResult, ClaimResult, RelayHttp } from "./contract.ts";
 import { apiUrl } from "./url.ts";
 
 const CALL_MS = 10_000;
@@ -211,7 +211,14 @@ export class RelayHttpClient implements RelayHttp {
     options: CallOptions,
     read: (value: Record<string, unknown>) => T | undefined,
   ): Promise<CallResult<T>> {
-    const deadline = AbortSignal.timeout(options.timeoutMs ?? CALL_MS);
+    const timeoutMs = options.timeoutMs ?? CALL_MS;
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const silent = (): CallFailure => ({
+      ok: false,
+      kind: "unknown",
+      message: `no answer within ${timeoutMs / 1000} s`,
+      silent: true,
+    });
     const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
     const token = this.#token();
     let response: Response;
@@ -229,11 +236,12 @@ export class RelayHttpClient implements RelayHttp {
       });
     } catch (error) {
       options.signal?.throwIfAborted();
+      if (deadline.aborted) return silent();
       // The reason is in the cause. Only a connection that was never made proves that nothing was done.
       const why = error instanceof Error && error.cause !== undefined
         ? messageOf(error.cause)
         : messageOf(error);
-      const unreached = /client error \(Connect\)/.test(why) && !deadline.aborted;
+      const unreached = /client error \(Connect\)/.test(why);
       return { ok: false, kind: unreached ? "unavailable" : "unknown", message: reasonOf(why) };
     }
     try {
@@ -242,6 +250,7 @@ export class RelayHttpClient implements RelayHttp {
       bytes = body.bytes;
     } catch (error) {
       options.signal?.throwIfAborted();
+      if (deadline.aborted) return silent();
       return { ok: false, kind: "unknown", message: `the reply was cut: ${messageOf(error)}` };
     }
     return judge(response, new TextDecoder().decode(bytes), read);

@@ -80,6 +80,16 @@ export class Redialer {
     this.#link?.close(1000, reason.slice(0, 100));
   }
 
+  /** Drops the link, if any, and dials no more until {@linkcode start}. */
+  async pause(reason: string): Promise<void> {
+    const link = this.#link;
+    link?.close(1000, reason.slice(0, 100));
+    // What follows from the loss, the next attempt, is arranged by then: it waited for the same and was first.
+    await link?.closed;
+    this.#cancelWait?.();
+    this.#cancelWait = null;
+  }
+
   /** Ends for good. */
   async close(): Promise<void> {
     this.#closed = true;

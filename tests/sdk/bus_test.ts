@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { RelayHttpClient } from "../../lib/sdk/mod.ts";
 import { busUrl } from "../../lib/sdk/url.ts";
 import { TestAgent, testRelay, TOKEN } from "../support/relay_world.ts";
 import { freePort, until, withTempDir } from "../support/temp.ts";
@@ -24,6 +25,33 @@ Deno.test("the bus connects again when the relay comes back, and gets what it mi
     await agent.untilGot("after");
     for (const each of [agent, other]) await each.bus.close();
     await second.stop();
+  });
+});
+
+Deno.test("a paused bus has said its last status, dials no more, and is back with its own one when it connects", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const agent = await new TestAgent(relay.url, "a").join();
+    agent.bus.setStatus({ agentStatus: "busy", ready: true });
+    const http = new RelayHttpClient({ url: relay.url, token: TOKEN });
+    const card = async () => {
+      const listed = await http.listAgents();
+      const found = listed.ok ? listed.value[0] : undefined;
+      return [found?.status, found?.ready, found?.meta?.reason];
+    };
+    await until("its status", async () => (await card())[0] === "busy");
+    await agent.bus.pause({ agentStatus: "stale", ready: false, meta: { reason: "suspended" } });
+    assertEquals(await card(), ["stale", false, "suspended"]);
+    // Nothing is under way: a timer that was left would be an open resource of this test, a dial another state.
+    const states = agent.states.length;
+    assertEquals([agent.bus.transportState.state, (await agent.bus.claim(1)).ok], ["waiting", false]);
+    agent.bus.connect();
+    await until("the reconnect", () => agent.bus.transportState.state === "registered");
+    assertEquals(agent.states.slice(states).map(({ state }) => state), ["connecting", "registered"]);
+    await until("its status", async () => (await card())[0] === "busy");
+    await agent.bus.pause({ agentStatus: "stale", ready: false });
+    await agent.bus.close();
+    await relay.stop();
   });
 });
 

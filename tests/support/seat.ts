@@ -93,7 +93,7 @@ export async function gone({ terminal, home }: Seat, code: number): Promise<void
 }
 
 /** Process id of the runner, from its own state. */
-export function pidOfRunner({ home }: RealAgent): number {
+export function pidOfRunner({ home }: Pick<RealAgent, "home">): number {
   for (const { name } of Deno.readDirSync(`${home.home}/state`)) {
     try {
       const admin = Deno.readTextFileSync(`${home.home}/state/${name}/admin.json`);

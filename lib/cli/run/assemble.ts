@@ -136,6 +136,18 @@ export async function assemble(begun: Begun): Promise<Session> {
     logFile: join(settings.paths.logsDir, `${agentId}.log`),
     view: () => started.view(),
     signal: (name) => started.post({ type: "signal", signal: name }),
+    suspend: async () => {
+      // Mail by its label waits for a stale agent, as it does not for one that is offline. The relay that notes it may be
+      // the one of this process.
+      await bus?.pause({ agentStatus: "stale", ready: false, meta: { reason: "suspended" } });
+      await relay?.host?.suspend();
+      processes.suspend();
+    },
+    resume: () => {
+      processes.resume();
+      relay?.host?.resume();
+      bus?.connect();
+    },
     ended: started.ended.then(async (outcome) => {
       journal.prune(clock.wall());
       await undo.run();

@@ -39,6 +39,10 @@ export interface Session {
   view(): RunnerView;
   /** First: drain. Second: end everything at once. */
   signal(name: string): void;
+  /** Leaves relay and bus to others and stops the agent, because this process is about to be stopped. */
+  suspend(): Promise<void>;
+  /** Goes on where `suspend` left off. */
+  resume(): void;
   /** Resolves when everything is down: provider, relay, journal, lock. Never rejects. */
   readonly ended: Promise<ExitOutcome>;
 }

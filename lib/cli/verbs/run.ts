@@ -14,6 +14,7 @@ import { openLogFile } from "../run/log_file.ts";
 import { RunReporter } from "../run/reporter.ts";
 import { startSession } from "../run/session.ts";
 import { type SignalTrap, trapSignals } from "../run/signals.ts";
+import { onSuspend } from "../run/suspend.ts";
 
 /** Runs a provider on the bus until its goal is reached or it is told to stop. */
 export const run: Verb = async (invocation, io) => {
@@ -86,6 +87,7 @@ async function supervise(
   trapped(signals);
   const terminal = settings.headless ? null : await (await import("../run/terminal.ts")).saveTerminal();
   let end: "clean" | "killed" = "clean";
+  let unsuspend = () => {};
   try {
     const session = await startSession(settings, {
       clock: systemClock,
@@ -102,6 +104,7 @@ async function supervise(
     });
     end = "killed";
     signals.connect((signal) => session.signal(signal));
+    unsuspend = onSuspend(session, { clock: systemClock, log });
     log.info("agent is starting", {
       agentId: session.agentId,
       relay: session.relayUrl ?? "none",
@@ -123,6 +126,7 @@ async function supervise(
     log.debug("run failed", { error: messageOf(error) });
     throw error;
   } finally {
+    unsuspend();
     signals.dispose();
     terminal?.restore(end);
     logFile.close();

@@ -1,0 +1,39 @@
+import type { Clock } from "../../base/clock.ts";
+import { delay, TIMED_OUT, withDeadline } from "../../base/clock.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import type { Session } from "./session.ts";
+
+/** How long it may take until the shell is back: the person waits for it. */
+const SUSPEND_MS = 1_500;
+/** A signal to oneself has had its effect by then. */
+const STOPPED_MS = 50;
+
+/**
+ * Makes Ctrl-Z what it is elsewhere: the shell is back, `fg` goes on. Both agents send SIGTSTP to the whole group when
+ * they get that key (Claude Code 2.1.330, Codex 0.169.0), which would stop this process as it is, and with it a relay
+ * that others are on. So relay and bus are left first. Returns how to end that.
+ */
+export function onSuspend(
+  session: Pick<Session, "suspend" | "resume">,
+  { clock, log }: { clock: Clock; log: Log },
+): () => void {
+  if (Deno.build.os === "windows") return () => {};
+  let under: Promise<void> | null = null;
+  const suspend = async () => {
+    log.info("suspended");
+    const left = session.suspend().catch((error) => log.warn("suspending", { error: messageOf(error) }));
+    if (await withDeadline(clock, SUSPEND_MS, left) === TIMED_OUT) log.warn("the relay is not left in time");
+    // Not SIGSTOP: nobody could wake up a run whose shell has no job control, or that has no shell. The kernel knows
+    // and discards SIGTTOU then, as it does SIGTSTP, whose default action is lost once it has a listener.
+    Deno.kill(Deno.pid, "SIGTTOU");
+    await delay(clock, STOPPED_MS);
+    session.resume();
+    log.info("resumed");
+  };
+  const handler = () => {
+    under ??= suspend().finally(() => under = null);
+  };
+  Deno.addSignalListener("SIGTSTP", handler);
+  return () => Deno.removeSignalListener("SIGTSTP", handler);
+}

@@ -1,0 +1,19 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { relayError } from "../../lib/cli/relay_access.ts";
+import { RelayHttpClient } from "../../lib/sdk/mod.ts";
+
+Deno.test("a relay that takes the connection and says nothing is unreachable, not one whose answer makes no sense", async () => {
+  // A process that is stopped: the kernel takes connections for it.
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  try {
+    const url = `http://127.0.0.1:${listener.addr.port}`;
+    const health = await new RelayHttpClient({ url, token: null }).health();
+    assertEquals(health, { ok: false, kind: "unknown", message: "no answer within 3 s", silent: true });
+    if (health.ok) return;
+    const error = relayError(health, url);
+    assertEquals(error.code, "E_RELAY_UNREACHABLE");
+    assertMatch(error.message, /^the relay does not answer: no answer within 3 s/);
+  } finally {
+    listener.close();
+  }
+});

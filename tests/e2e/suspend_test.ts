@@ -1,0 +1,91 @@
+import { assertEquals } from "@std/assert";
+import { describeProcesses, processesWith, RunningCommand, TestHome } from "../support/runner_process.ts";
+import { pidOfRunner } from "../support/seat.ts";
+import { until, withTempDir } from "../support/temp.ts";
+
+/** Starts `runner echo --headless --label api` below another command. */
+function below(home: TestHome, command: string, args: string[]): RunningCommand {
+  const { program } = home;
+  return new RunningCommand(
+    new Deno.Command(command, {
+      args: [...args, program.command, ...program.args, "echo", "--headless", "--label", "api"],
+      cwd: home.cwd,
+      clearEnv: true,
+      env: home.env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn(),
+  );
+}
+
+/** Letters of the states of the processes whose environment carries the text. */
+async function states(marker: string): Promise<string[]> {
+  const lines = await describeProcesses(await processesWith(marker));
+  return lines.map((line) => line.trim().split(/\s+/)[2]![0]!);
+}
+
+/** Everything of this home, and the agents alone. */
+const all = (home: TestHome) => `AGENT_RELAY_HOME=${home.home}`;
+const agents = (home: TestHome) => `AGENT_RELAY_CONTROL_FILE=${home.home}`;
+
+async function answers(home: TestHome, label: string): Promise<void> {
+  const sent = await home.run(["send", `label:${label}`, "hello", "--wait-reply", "--timeout", "30s"]);
+  assertEquals([sent.code, sent.out], [0, "echo: hello\n"], sent.err);
+}
+
+Deno.test("a runner that is suspended by its shell leaves the relay to others, with its agent stopped, and goes on after", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    // A shell with job control: a group of its own for the runner, which is not orphaned.
+    const shell = below(home, "sh", ["-c", 'set -m; "$@" & wait $!', "sh"]);
+    await home.untilReady("api");
+    const runner = pidOfRunner({ home });
+    const other = home.start(["echo", "--headless", "--label", "other"]);
+    await home.untilReady("other");
+    Deno.kill(runner, "SIGTSTP");
+    await until(
+      "the stop",
+      async () => (await states(all(home))).includes("T"),
+    );
+    await until("the relay at the other one", async () => (await home.agents()).length === 2);
+    const [api] = (await home.agents()).filter(({ label }) => label === "api") as {
+      status: string;
+      meta: unknown;
+    }[];
+    assertEquals([api?.status, (api?.meta as { reason?: string }).reason], ["stale", "suspended"]);
+    const which = (await states(agents(home))).toSorted();
+    assertEquals(which, ["S", "T"], "of the two agents the one without its runner is stopped");
+    await answers(home, "other");
+    assertEquals((await home.run(["send", "label:api", "later"])).code, 0);
+    Deno.kill(runner, "SIGCONT");
+    await answers(home, "api");
+    Deno.kill(runner, "SIGTERM");
+    assertEquals(await shell.ended(), 0, shell.err);
+    assertEquals(shell.out.match(/echo: later/g)?.length, 1);
+    other.kill("SIGTERM");
+    assertEquals(await other.ended(), 0, other.err);
+    assertEquals([await states(all(home)), await states(agents(home))], [[], []]);
+  });
+});
+
+Deno.test("a runner that no shell could continue is not stopped by SIGTSTP, and is on the bus again", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const runner = below(home, "setsid", []);
+    await home.untilReady("api");
+    Deno.kill(runner.pid, "SIGTSTP");
+    await until("the return", () => /resumed/.test(runner.err) || /resumed/.test(logOf(home)));
+    await home.untilReady("api");
+    await answers(home, "api");
+    runner.kill("SIGTERM");
+    assertEquals(await runner.ended(), 0, runner.err);
+    assertEquals([await states(all(home)), await states(agents(home))], [[], []]);
+  });
+});
+
+/** What the run has written to its log. */
+function logOf(home: TestHome): string {
+  const dir = `${home.home}/logs`;
+  return [...Deno.readDirSync(dir)].map(({ name }) => Deno.readTextFileSync(`${dir}/${name}`)).join("");
+}
