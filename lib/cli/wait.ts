@@ -149,7 +149,8 @@ async function explain(http: RelayHttpClient, missing: Missing[]): Promise<strin
   return clauses.join("; ") + (more > 0 ? `; and ${more} more` : "");
 }
 
-function stateOf(card: AgentCard | undefined): string | null {
+/** Says what keeps an agent from doing what is asked of it; null when nothing does. */
+export function stateOf(card: AgentCard | undefined): string | null {
   if (card === undefined) return "is not on the bus";
   const reason = typeof card.meta?.reason === "string" ? `: ${card.meta.reason}` : "";
   if (card.status === "offline" || card.status === "stale") return `is ${card.status}${reason}`;

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { describeProcesses, processesWith, RunningCommand, TestHome } from "../support/runner_process.ts";
 import { pidOfRunner } from "../support/seat.ts";
 import { until, withTempDir } from "../support/temp.ts";
@@ -38,7 +38,7 @@ Deno.test("a runner that is suspended by its shell leaves the relay to others, w
   await withTempDir(async (dir) => {
     await using home = new TestHome(dir);
     // A shell with job control: a group of its own for the runner, which is not orphaned.
-    const shell = below(home, "sh", ["-c", 'set -m; "$@" & wait $!', "sh"]);
+    const shell = below(home, "bash", ["-c", 'set -m; "$@" & wait -f $!', "bash"]);
     await home.untilReady("api");
     const runner = pidOfRunner({ home });
     const other = home.start(["echo", "--headless", "--label", "other"]);
@@ -57,6 +57,9 @@ Deno.test("a runner that is suspended by its shell leaves the relay to others, w
     const which = (await states(agents(home))).toSorted();
     assertEquals(which, ["S", "T"], "of the two agents the one without its runner is stopped");
     await answers(home, "other");
+    const restart = await home.run(["restart", "label:api", "--timeout", "1s"]);
+    assertEquals(restart.code, 8);
+    assertStringIncludes(restart.err, "did not say that it is restarted; it is stale: suspended");
     assertEquals((await home.run(["send", "label:api", "later"])).code, 0);
     Deno.kill(runner, "SIGCONT");
     await answers(home, "api");

@@ -4,6 +4,7 @@ import { isRecord } from "../../protocol/codec.ts";
 import type { Command } from "../../protocol/message.ts";
 import type { Verb } from "../contract.ts";
 import { oneAgent, openRelay, type RelayAccess, valueOf } from "../relay_access.ts";
+import { stateOf } from "../wait.ts";
 import { durationFlag } from "./run.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -22,7 +23,10 @@ function lifecycle(typeOf: (hard: boolean) => string, doneWord: string): Verb {
     for (;;) {
       const command = await carriedOut(access, { type, target: agent.id }, deadline);
       if (command === null) {
-        throw new RunnerError("E_TIMEOUT", `${agent.id} did not say that it is ${doneWord}`, {
+        const listed = await access.http.listAgents();
+        const why = listed.ok ? stateOf(listed.value.find(({ id }) => id === agent.id)) : null;
+        const known = why === null ? "" : `; it ${shown(why, 200)}`;
+        throw new RunnerError("E_TIMEOUT", `${agent.id} did not say that it is ${doneWord}${known}`, {
           hint: `see "runner agents"`,
         });
       }
