@@ -82,12 +82,15 @@ export function relayError(failure: CallFailure, url: string): RunnerError {
 
 /** The error for a target that means nobody, with what the person may have meant. */
 export function noRecipient(target: string, candidates: readonly string[], hint?: string): RunnerError {
-  const near = nearMisses(target, candidates);
+  // Known, but offline: another name would be bad advice.
+  const near = candidates.includes(target) ? [] : nearMisses(target, candidates);
   const there = [...new Set(candidates)].filter((each) => /^label:/.test(each) || !each.includes(":")).slice(
     0,
     5,
   );
-  const known = near.length > 0
+  const known = candidates.includes(target)
+    ? "it is offline"
+    : near.length > 0
     ? `did you mean ${near.join(" or ")}?`
     : there.length > 0
     ? `there are ${there.join(", ")}`

@@ -1,6 +1,12 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { relayError } from "../../lib/cli/relay_access.ts";
+import { noRecipient, relayError } from "../../lib/cli/relay_access.ts";
 import { RelayHttpClient } from "../../lib/sdk/mod.ts";
+
+Deno.test("a recipient that is offline is called so, one that does not exist gets the near misses", () => {
+  const said = (target: string) => noRecipient(target, ["label:api", "vm-api"], "--queue keeps it").hint;
+  assertEquals(said("label:api"), "it is offline; --queue keeps it");
+  assertEquals(said("label:apj"), "did you mean label:api?; --queue keeps it");
+});
 
 Deno.test("a relay that takes the connection and says nothing is unreachable, not one whose answer makes no sense", async () => {
   // A process that is stopped: the kernel takes connections for it.

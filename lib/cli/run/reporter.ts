@@ -11,7 +11,6 @@ import type { ExitOutcome, TurnResult } from "../../runner/core/types.ts";
 import type { Invocation, Io } from "../contract.ts";
 import { withoutOldCommands } from "../old_commands.ts";
 import type { RunFollower, RunStart } from "./follower.ts";
-import { gathered } from "./gathered.ts";
 import { GithubActions } from "./github.ts";
 import { resultOf, type RunResult, type Verdict, verdictOf } from "./result.ts";
 
@@ -21,6 +20,8 @@ export interface ReporterDeps {
   redactor: Redactor;
   /** An error nobody caught, undefined without. */
   crashed(): unknown;
+  /** The last words of the run follow: none of them may be dropped. */
+  last(): void;
 }
 
 /**
@@ -29,7 +30,6 @@ export interface ReporterDeps {
  */
 export class RunReporter implements RunFollower {
   readonly #io: Io;
-  readonly #flush: () => void;
   readonly #deps: ReporterDeps;
   readonly #provider: string;
   readonly #form: "text" | "jsonl";
@@ -39,12 +39,11 @@ export class RunReporter implements RunFollower {
   readonly #startedMono: number;
   #start: RunStart | null = null;
   #verdict: Verdict | null = null;
+  #report: RunReport | null = null;
   #providerExit: ExitStatus | null = null;
 
-  constructor({ flags, positionals }: Invocation, given: Io, deps: ReporterDeps) {
-    const { io, flush } = gathered(given);
+  constructor({ flags, positionals }: Invocation, io: Io, deps: ReporterDeps) {
     this.#io = io;
-    this.#flush = flush;
     this.#deps = deps;
     this.#provider = positionals[0]!;
     this.#form = flags.output === "jsonl" ? "jsonl" : "text";
@@ -105,29 +104,51 @@ export class RunReporter implements RunFollower {
     return this.#verdict;
   }
 
+  /**
+   * Everything that was said is written, or will never be (`lost`: why). A job whose answer is lost has not succeeded; an
+   * agent that serves has.
+   */
+  written(lost: string | null): void {
+    const succeeded = this.#verdict?.exitCode === 0 && this.#report !== null && this.#report.once !== null;
+    if (lost === null || !succeeded) return;
+    const error = new RunnerError("E_INTERNAL", `standard output could not be written: ${shown(lost)}`, {
+      hint: "the work was done; use --result FILE for what must not be lost",
+    });
+    this.#verdict = verdictOf(NO_OUTCOME, NO_REPORT, error);
+    this.#write(this.#result(this.#verdict));
+  }
+
   #finish(verdict: Verdict, report: RunReport | null): void {
     if (this.#verdict !== null) return;
     this.#verdict = verdict;
+    this.#report = report;
+    const result = this.#result(verdict);
+    this.#write(result);
+    this.#deps.last();
+    this.#line({ type: "result", ...result });
+    this.#github?.ended(result, this.#resultFile);
+  }
+
+  #result(verdict: Verdict): RunResult {
     const { clock, redactor } = this.#deps;
-    const result: RunResult = resultOf({
+    return resultOf({
       verdict,
       provider: this.#provider,
       start: this.#start,
-      report,
+      report: this.#report,
       startedAt: this.#startedWall,
       durationMs: clock.mono() - this.#startedMono,
       redact: (text) => redactor.redact(text),
     });
-    if (this.#resultFile !== null) {
-      try {
-        writeFileAtomic(this.#resultFile, JSON.stringify(result, null, 2) + "\n");
-      } catch (error) {
-        this.#io.err(`runner: warning: the result file cannot be written: ${messageOf(error)}\n`);
-      }
+  }
+
+  #write(result: RunResult): void {
+    if (this.#resultFile === null) return;
+    try {
+      writeFileAtomic(this.#resultFile, JSON.stringify(result, null, 2) + "\n");
+    } catch (error) {
+      this.#io.err(`runner: warning: the result file cannot be written: ${messageOf(error)}\n`);
     }
-    this.#line({ type: "result", ...result });
-    this.#github?.ended(result, this.#resultFile);
-    this.#flush();
   }
 
   #line(value: Readonly<Record<string, unknown>>): void {

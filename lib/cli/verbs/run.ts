@@ -9,33 +9,47 @@ import { resolveRun } from "../../config/resolve.ts";
 import { stableAgentId } from "../../config/identity.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
-import type { Invocation, Io, Verb } from "../contract.ts";
+import type { Invocation, Verb } from "../contract.ts";
+import { describeError } from "../report_error.ts";
 import { openLogFile } from "../run/log_file.ts";
 import { RunReporter } from "../run/reporter.ts";
+import { type RunIo, runIo } from "../run/run_io.ts";
 import { startSession } from "../run/session.ts";
 import { type SignalTrap, trapSignals } from "../run/signals.ts";
 import { onSuspend } from "../run/suspend.ts";
 
 /** Runs a provider on the bus until its goal is reached or it is told to stop. */
-export const run: Verb = async (invocation, io) => {
+export const run: Verb = async (invocation, given) => {
   const redactor = createRedactor();
   let signals: SignalTrap | null = null;
-  const reporter = new RunReporter(invocation, io, {
+  const form = invocation.flags.output === "jsonl" ? "jsonl" : "text";
+  const outputs = runIo(given, { clock: systemClock, form });
+  const reporter = new RunReporter(invocation, outputs.io, {
     clock: systemClock,
     redactor,
     crashed: () => signals?.crashed,
+    last: () => outputs.last(),
   });
+  let code = 0;
+  let failure: unknown = null;
   try {
-    return await supervise(invocation, io, redactor, reporter, (trap) => signals = trap);
+    code = await supervise(invocation, outputs, redactor, reporter, (trap) => signals = trap);
   } catch (error) {
     reporter.failed(error);
-    throw error;
+    failure = error;
   }
+  const heard = await outputs.end((reporter.verdict?.exitCode ?? 0) > 128);
+  reporter.written(outputs.lost);
+  failure ??= reporter.verdict?.error ?? null;
+  if (failure === null) return code;
+  // Who waits for standard error to take the reason would wait for ever; the log has it.
+  if (!heard) return describeError(failure).exit;
+  throw failure;
 };
 
 async function supervise(
   invocation: Invocation,
-  io: Io,
+  { io, onTrouble }: RunIo,
   redactor: Redactor,
   reporter: RunReporter,
   trapped: (signals: SignalTrap) => void,
@@ -82,6 +96,7 @@ async function supervise(
     });
   const logFile = openLogFile(join(settings.paths.logsDir, `${name}.log`));
   const log = createLogger({ level, clock: systemClock, redactor, sinks: [toTerminal, logFile.sink] });
+  onTrouble((message) => log.warn(message));
   // Before the first child exists: a signal at any time finds a handler (R-11).
   const signals = trapSignals();
   trapped(signals);
