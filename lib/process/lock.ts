@@ -59,6 +59,8 @@ export function lockInstance(
         if (!held) return;
         held = false;
         file.truncateSync(0);
+        // A child that another thread has forked and that has not begun its program yet holds the file open as well.
+        file.unlockSync();
         file.close();
       },
     };

@@ -242,3 +242,26 @@ Deno.test("lockInstance gives each of many the next slot and refuses a fixed id 
     for (const lock of [...locks, again]) lock.release();
   });
 });
+
+Deno.test("a lock that is released is free at once, also while another thread starts processes", async () => {
+  await withTempDir(async (dir) => {
+    const worker = new Worker(new URL("../support/forker.ts", import.meta.url), { type: "module" });
+    try {
+      await new Promise((resolve) => worker.onmessage = resolve);
+      const got = new Set<string>();
+      for (let i = 0; i < 3_000; i++) {
+        const lock = lockInstance({
+          stateDir: dir,
+          agentId: (slot) => `a-${slot}`,
+          fixed: false,
+          pid: Deno.pid,
+        });
+        got.add(lock.agentId);
+        lock.release();
+      }
+      assertEquals([...got], ["a-1"]);
+    } finally {
+      worker.terminate();
+    }
+  });
+});
