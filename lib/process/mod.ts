@@ -22,8 +22,9 @@ const LEFT_GRACE_MS = 300;
 export interface GuardedProcesses extends Processes {
   /** Arms the guard's watchdog (R-10): this very process is killed when it still lives after `ms`; 0 disarms. */
   watchdog(ms: number): void;
-  /** Stops (SIGSTOP) every child that has a group of its own, or lets them go on: the shell does so for the others. */
+  /** Stops (SIGSTOP) every child that has a group of its own; Ctrl-Z reaches the others by itself. */
   suspend(): void;
+  /** Lets every child go on, also one that took Ctrl-Z and was not stopped: it waits to be continued all the same. */
   resume(): void;
   /** Process id of the guard, for tests and `status`. */
   readonly guardPid: number;
@@ -59,7 +60,7 @@ export function createProcesses(
     },
     watchdog: (ms) => guard.deadline(ms),
     suspend: () => children.forEach((child) => child.signalGroup("SIGSTOP")),
-    resume: () => children.forEach((child) => child.signalGroup("SIGCONT")),
+    resume: () => children.forEach((child) => child.signalGroup("SIGCONT") || child.signal("SIGCONT")),
     async spawn(spawnOptions) {
       await checkCwd(spawnOptions.cwd);
       // A sweep for the one before must be over: it would take the new process for a left-over.

@@ -28,8 +28,6 @@ import { PushAcks } from "./push_acks.ts";
 import { busUrl } from "./url.ts";
 
 const CALL_MS = 10_000;
-/** How long a relay may take to note that the agent is away for a while. */
-const GOODBYE_MS = 500;
 const PENDING_LIMIT = 4_096;
 const HEARTBEAT_MS = 15_000;
 /** Between two statuses: one that lasts shorter, of a turn that took milliseconds, is not worth telling. */
@@ -191,7 +189,9 @@ export class RelayBusClient implements RelayBus {
   async pause(goodbye: StatusPayload): Promise<void> {
     this.#cancelStatus?.();
     this.#cancelStatus = null;
-    await this.#call("status", goodbye, GOODBYE_MS);
+    // Its answer is not waited for: the relay takes the frame before it sees the close, or the link is dead.
+    this.#send({ type: "status", id: this.#newId(), payload: goodbye });
+    this.#out.flush();
     await this.#redial.pause("suspended");
   }
 

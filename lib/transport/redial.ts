@@ -39,7 +39,7 @@ export class Redialer {
   #lostAt: number | null = null;
   #cancelWait: (() => void) | null = null;
   #cancelStable: (() => void) | null = null;
-  #closed = false;
+  #mode: "on" | "paused" | "closed" = "on";
   #rejected = false;
 
   constructor(options: {
@@ -57,9 +57,12 @@ export class Redialer {
     this.#loopback = /^wss?:\/\/(127\.|localhost[:/]|\[::1\])/.test(options.url);
   }
 
-  /** Starts; the very first attempt comes at once, since a single process at start is no stampede. */
+  /** Starts, also after a pause; the very first attempt comes at once, since a single process at start is no stampede. */
   start(): void {
-    if (this.#link !== null || this.#cancelWait !== null || this.#closed) return;
+    if (this.#mode === "closed") return;
+    this.#mode = "on";
+    // A link that a pause is still closing is followed by the next attempt when it is gone.
+    if (this.#link !== null || this.#cancelWait !== null) return;
     this.#dial();
   }
 
@@ -80,19 +83,20 @@ export class Redialer {
     this.#link?.close(1000, reason.slice(0, 100));
   }
 
-  /** Drops the link, if any, and dials no more until {@linkcode start}. */
+  /** Drops the link, if any, and dials no more until {@linkcode start}. Resolves once the link is gone. */
   async pause(reason: string): Promise<void> {
-    const link = this.#link;
-    link?.close(1000, reason.slice(0, 100));
-    // What follows from the loss, the next attempt, is arranged by then: it waited for the same and was first.
-    await link?.closed;
+    if (this.#mode === "closed") return;
+    this.#mode = "paused";
     this.#cancelWait?.();
     this.#cancelWait = null;
+    const link = this.#link;
+    link?.close(1000, reason.slice(0, 100));
+    await link?.closed;
   }
 
   /** Ends for good. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#mode = "closed";
     this.#cancelWait?.();
     this.#cancelWait = null;
     this.#cancelStable?.();
@@ -120,7 +124,7 @@ export class Redialer {
     this.#link = null;
     this.#cancelStable?.();
     this.#cancelStable = null;
-    if (this.#closed) return;
+    if (this.#mode === "closed") return;
     const now = this.#clock.mono();
     this.#lostAt ??= now;
     const auth = this.#rejected || end.code === 4401 || (end.code === 1008 && /token/i.test(end.reason)) ||
@@ -134,9 +138,10 @@ export class Redialer {
       random: this.#random(),
     });
     this.#events.waiting({ end, auth, attempt, delayMs });
+    if (this.#mode !== "on") return;
     this.#cancelWait = this.#clock.setTimer(delayMs, () => {
       this.#cancelWait = null;
-      if (!this.#closed) this.#dial();
+      this.#dial();
     });
   }
 }

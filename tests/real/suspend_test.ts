@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { describeProcesses, processesWith, RUN_ARGS } from "../support/runner_process.ts";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
-import { receiptOf, send, stagesOf } from "../support/seat.ts";
+import { gone, receiptOf, send, stagesOf, withSeat } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
 import { TmuxTerminal } from "../support/tmux.ts";
 
@@ -65,6 +65,30 @@ for (const provider of ["claude", "codex"] as const) {
       assertEquals(await stopped(agent), []);
       other.kill("SIGTERM");
       assertEquals(await other.ended(), 0, other.err);
+    });
+  });
+
+  Deno.test(`Ctrl-Z in ${provider} where there is no shell to go back to leaves the agent as it was`, async () => {
+    await withSeat(provider, [], async (seat) => {
+      const { home, terminal } = seat;
+      await home.untilReady("api");
+      await terminal.untilShows(provider === "claude" ? /❯/ : /›/);
+      await terminal.type("half typed line");
+      await terminal.press("C-z");
+      // Nothing on the bus tells whether it was suspended at all: the log does.
+      const log = () => {
+        const dir = `${home.home}/logs`;
+        return [...Deno.readDirSync(dir)].map(({ name }) => Deno.readTextFileSync(`${dir}/${name}`)).join("");
+      };
+      await until("the end of it", () => log().includes('"resumed"'));
+      await terminal.untilShows(provider === "claude" ? /❯\shalf typed line/ : /›\shalf typed line/);
+      await terminal.type(" and more");
+      await terminal.untilShows(/half typed line and more/);
+      await home.untilReady("api");
+      assertEquals(await send(seat, "marker-there [[say there]]", "--wait-reply"), "there\n");
+      await terminal.untilShows(/half typed line and more/);
+      assertEquals((await home.run(["stop", "label:api"])).code, 0);
+      await gone(seat, 0);
     });
   });
 }

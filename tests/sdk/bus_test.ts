@@ -49,6 +49,12 @@ Deno.test("a paused bus has said its last status, dials no more, and is back wit
     await until("the reconnect", () => agent.bus.transportState.state === "registered");
     assertEquals(agent.states.slice(states).map(({ state }) => state), ["connecting", "registered"]);
     await until("its status", async () => (await card())[0] === "busy");
+    // Whoever comes back while it is still closing is back.
+    const pausing = agent.bus.pause({ agentStatus: "stale", ready: false });
+    agent.bus.connect();
+    await pausing;
+    await until("the reconnect", () => agent.bus.transportState.state === "registered");
+    await until("its status", async () => (await card())[0] === "busy");
     await agent.bus.pause({ agentStatus: "stale", ready: false });
     await agent.bus.close();
     await relay.stop();

@@ -24,8 +24,9 @@ export function onSuspend(
     log.info("suspended");
     const left = session.suspend().catch((error) => log.warn("suspending", { error: messageOf(error) }));
     if (await withDeadline(clock, SUSPEND_MS, left) === TIMED_OUT) log.warn("the relay is not left in time");
-    // Not SIGSTOP: nobody could wake up a run whose shell has no job control, or that has no shell. The kernel knows
-    // and discards SIGTTOU then, as it does SIGTSTP, whose default action is lost once it has a listener.
+    // Not SIGSTOP: nobody could wake up a run whose shell has no job control, or that has no shell (in a window of tmux
+    // that runs nothing else). The kernel knows and discards SIGTTOU then, as it does SIGTSTP, whose default action is
+    // lost once it has a listener. Claude Code has given the terminal back by then, and takes it again when continued.
     Deno.kill(Deno.pid, "SIGTTOU");
     await delay(clock, STOPPED_MS);
     session.resume();
