@@ -3,6 +3,18 @@ import { describeProcesses, processesWith, RunningCommand, TestHome } from "../s
 import { pidOfRunner } from "../support/seat.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
+/** A home below which nothing is left, also when a test fails. */
+async function withHome(work: (home: TestHome) => Promise<void>): Promise<void> {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    try {
+      await work(home);
+    } finally {
+      for (const pid of await processesWith(all(home))) Deno.kill(pid, "SIGKILL");
+    }
+  });
+}
+
 /** Starts `runner echo --headless --label api` below another command. */
 function below(home: TestHome, command: string, args: string[]): RunningCommand {
   const { program } = home;
@@ -35,8 +47,7 @@ async function answers(home: TestHome, label: string): Promise<void> {
 }
 
 Deno.test("a runner that is suspended by its shell leaves the relay to others, with its agent stopped, and goes on after", async () => {
-  await withTempDir(async (dir) => {
-    await using home = new TestHome(dir);
+  await withHome(async (home) => {
     // A shell with job control: a group of its own for the runner, which is not orphaned.
     const shell = below(home, "bash", ["-c", 'set -m; "$@" & wait -f $!', "bash"]);
     await home.untilReady("api");
@@ -73,8 +84,7 @@ Deno.test("a runner that is suspended by its shell leaves the relay to others, w
 });
 
 Deno.test("a runner that no shell could continue is not stopped by SIGTSTP, and is on the bus again", async () => {
-  await withTempDir(async (dir) => {
-    await using home = new TestHome(dir);
+  await withHome(async (home) => {
     const runner = below(home, "setsid", []);
     await home.untilReady("api");
     Deno.kill(runner.pid, "SIGTSTP");
