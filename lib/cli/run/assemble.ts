@@ -136,12 +136,12 @@ export async function assemble(begun: Begun): Promise<Session> {
     logFile: join(settings.paths.logsDir, `${agentId}.log`),
     view: () => started.view(),
     signal: (name) => started.post({ type: "signal", signal: name }),
-    suspend: async () => {
+    suspend: async (signal) => {
+      processes.suspend();
       // Mail by its label waits for a stale agent, as it does not for one that is offline. The relay that notes it may be
       // the one of this process.
       await bus?.pause({ agentStatus: "stale", ready: false, meta: { reason: "suspended" } });
-      await relay?.host?.suspend();
-      processes.suspend();
+      if (!signal.aborted) await relay?.host?.suspend();
     },
     resume: () => {
       processes.resume();

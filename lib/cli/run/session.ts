@@ -39,8 +39,11 @@ export interface Session {
   view(): RunnerView;
   /** First: drain. Second: end everything at once. */
   signal(name: string): void;
-  /** Leaves relay and bus to others and stops the agent, because this process is about to be stopped. */
-  suspend(): Promise<void>;
+  /**
+   * Stops the agent and leaves bus and relay to others, because this process is about to be stopped. What has not been
+   * begun when the signal aborts is left out.
+   */
+  suspend(signal: AbortSignal): Promise<void>;
   /** Goes on where `suspend` left off. */
   resume(): void;
   /** Resolves when everything is down: provider, relay, journal, lock. Never rejects. */

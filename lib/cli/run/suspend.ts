@@ -22,8 +22,14 @@ export function onSuspend(
   let under: Promise<void> | null = null;
   const suspend = async () => {
     log.info("suspended");
-    const left = session.suspend().catch((error) => log.warn("suspending", { error: messageOf(error) }));
-    if (await withDeadline(clock, SUSPEND_MS, left) === TIMED_OUT) log.warn("the relay is not left in time");
+    const late = new AbortController();
+    const left = session.suspend(late.signal).catch((error) =>
+      log.warn("bus and relay are not left in order", { error: messageOf(error) })
+    );
+    if (await withDeadline(clock, SUSPEND_MS, left) === TIMED_OUT) {
+      late.abort();
+      log.warn("bus and relay are not left in time");
+    }
     // Not SIGSTOP: nobody could wake up a run whose shell has no job control, or that has no shell (in a window of tmux
     // that runs nothing else). The kernel knows and discards SIGTTOU then, as it does SIGTSTP, whose default action is
     // lost once it has a listener. Claude Code has given the terminal back by then, and takes it again when continued.
