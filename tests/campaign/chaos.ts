@@ -1,9 +1,9 @@
 /** `deno task campaign chaos [--faults N] [--seed S] [--worlds N]`: faults on real processes, 2,000 of them by default. */
 import { join } from "@std/path";
-import { parseArgs } from "@std/cli";
 import { runChaos } from "../chaos/chaos.ts";
 import { measureDetection, measureWake } from "../chaos/detect.ts";
 import { withWorld } from "../chaos/with_world.ts";
+import { taskArgs } from "../support/task_args.ts";
 import type { CampaignReport } from "./main.ts";
 
 /** Of the kills of runners and agents, so many must have found a message in flight. */
@@ -19,7 +19,7 @@ const KINDS = 40;
 
 /** Runs the campaign and holds the work it did against what makes it worth something. */
 export async function run(args: readonly string[]): Promise<CampaignReport> {
-  const flags = parseArgs([...args], { string: ["faults", "seed", "worlds"] });
+  const flags = taskArgs(args, { string: ["faults", "seed", "worlds"] });
   const number = (value: unknown, preset: number) => value === undefined ? preset : Number(value);
   const faults = number(flags.faults, 2_000);
   const dir = Deno.makeTempDirSync({ prefix: "runner-chaos-" });

@@ -10,6 +10,7 @@ import { systemClock } from "../../lib/base/clock.ts";
 import { ECHO_RECORD } from "../../lib/providers/echo/protocol.ts";
 import { RelayBusClient, RelayHttpClient } from "../../lib/sdk/mod.ts";
 import { RUN_ARGS, TestHome } from "../support/runner_process.ts";
+import { countArg } from "../support/task_args.ts";
 import { pause, until, withTempDir } from "../support/temp.ts";
 import type { CampaignReport } from "./main.ts";
 
@@ -36,10 +37,7 @@ async function sizeMib(path: string): Promise<number> {
 }
 
 export async function run(args: readonly string[]): Promise<CampaignReport> {
-  const count = Number(args[0] ?? MESSAGES);
-  if (!Number.isSafeInteger(count) || count < 1) {
-    throw new Error("usage: deno task campaign flood [MESSAGES]");
-  }
+  const count = countArg(args, MESSAGES);
   return await withTempDir(async (dir) => {
     await using home = new TestHome(dir);
     const relay = home.start(["relay", "--json"]);

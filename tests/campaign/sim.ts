@@ -1,13 +1,13 @@
 /** `deno task campaign sim [--seeds N] [--from S]`: the seeded simulation at length, on one core. */
-import { parseArgs } from "@std/cli";
 import { FULL_COVERAGE_SEEDS, missing } from "../sim/coverage.ts";
 import { campaign, figures } from "../sim/report.ts";
+import { taskArgs } from "../support/task_args.ts";
 import type { CampaignReport } from "./main.ts";
 
 const SEEDS = 1_000_000;
 
 export async function run(args: readonly string[]): Promise<CampaignReport> {
-  const options = parseArgs([...args], { string: ["seeds", "from"] });
+  const options = taskArgs(args, { string: ["seeds", "from"] });
   const count = Number(options.seeds ?? SEEDS);
   const result = await campaign(
     Number(options.from ?? 1),

@@ -4,13 +4,14 @@
  */
 import { TestHome } from "../support/runner_process.ts";
 import { takeovers } from "../support/takeover.ts";
+import { countArg } from "../support/task_args.ts";
 import { withTempDir } from "../support/temp.ts";
 import type { CampaignReport } from "./main.ts";
 
 const TIMES = 50;
 
 export async function run(args: readonly string[]): Promise<CampaignReport> {
-  const times = Number(args[0] ?? TIMES);
+  const times = countArg(args, TIMES);
   const report = await withTempDir(async (dir) => {
     await using home = new TestHome(dir);
     return await takeovers(home, times);

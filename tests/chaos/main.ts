@@ -1,8 +1,8 @@
 /** `deno task chaos [--faults N] [--seed S] [--worlds N] [--keep]`: faults on real processes; prints one JSON line. */
-import { parseArgs } from "@std/cli";
+import { taskArgs } from "../support/task_args.ts";
 import { runChaos } from "./chaos.ts";
 
-const flags = parseArgs(Deno.args, {
+const flags = taskArgs(Deno.args, {
   string: ["faults", "seed", "worlds", "round", "providers"],
   boolean: ["keep"],
 });

@@ -2,7 +2,7 @@
  * `deno task sim [--seeds N] [--from S]` runs seeds; `--seed S` runs one and tells its story, with `--without` leaving
  * out faults and messages (the line that a failed run prints has all of it).
  */
-import { parseArgs } from "@std/cli";
+import { taskArgs } from "../support/task_args.ts";
 import { missing } from "./coverage.ts";
 import { FULL_COVERAGE_SEEDS } from "./coverage.ts";
 import { INVARIANTS } from "./invariants.ts";
@@ -89,7 +89,7 @@ async function runRange(from: number, count: number): Promise<boolean> {
 }
 
 if (import.meta.main) {
-  const args = parseArgs(Deno.args, { string: ["seeds", "from", "seed", "without"] });
+  const args = taskArgs(Deno.args, { string: ["seeds", "from", "seed", "without"] });
   const seed = args.seed ?? Deno.env.get("SIM_SEED");
   const ok = seed !== undefined
     ? await tellSeed(Number(seed), parseWithout(args.without as string | undefined))
