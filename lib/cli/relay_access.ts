@@ -82,8 +82,7 @@ export function relayError(failure: CallFailure, url: string): RunnerError {
 
 /** The error for a target that means nobody, with what the person may have meant. */
 export function noRecipient(target: string, candidates: readonly string[], hint?: string): RunnerError {
-  // Known, but offline: another name would be bad advice.
-  const near = candidates.includes(target) ? [] : nearMisses(target, candidates);
+  const near = nearMisses(target, candidates);
   const there = [...new Set(candidates)].filter((each) => /^label:/.test(each) || !each.includes(":")).slice(
     0,
     5,

@@ -1,6 +1,6 @@
 import type { ExitStatus } from "../process/contract.ts";
 
-/** What a shell, and Deno, calls the end by SIGINT. */
+/** The code of an end by SIGINT, of a shell as of Deno, which gives it beside the signal. */
 const SIGINT_CODE = 130;
 
 /**
@@ -8,6 +8,6 @@ const SIGINT_CODE = 130;
  * sends, for Ctrl-C before the agent has taken raw mode or after it has given it back. (Codex 0.169.0 does so while it
  * says "Shutting down...", when an impatient second Ctrl-C comes.)
  */
-export function quitByPerson({ code, signal }: ExitStatus): boolean {
-  return code === 0 || signal === "SIGINT" || (signal === null && code === SIGINT_CODE);
+export function quitByPerson({ code }: ExitStatus): boolean {
+  return code === 0 || code === SIGINT_CODE;
 }

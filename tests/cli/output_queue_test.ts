@@ -79,6 +79,14 @@ Deno.test("an output that nobody reads keeps what its bound allows, says what it
   assertEquals(reader.text, "12345678901[15]the result, which is longer than the bound");
 });
 
+Deno.test("one text is never too long for a reader that reads", async () => {
+  const reader = new Reader(true);
+  const { queue, troubles } = queueOf(reader, 10);
+  queue.write("longer than what may wait");
+  await queue.end(1_000);
+  assertEquals([reader.text, troubles], ["longer than what may wait", []]);
+});
+
 Deno.test("an output whose disk is full loses what does not fit and goes on when there is room", async () => {
   const reader = new Reader(true);
   const { queue, troubles } = queueOf(reader);

@@ -260,20 +260,12 @@ Deno.test("exit 8: time, turns and cost are limits of a job", async () => {
 Deno.test("exit 70: an error nobody expects ends the run in order and is never told as success", async () => {
   await withHome(async (home) => {
     for (const form of ["text", "jsonl"]) {
-      const { command, args } = home.program;
-      const job = ["echo", "--once", "--prompt", "x", "--output", form, "--result", "../result.json"];
       // What the agent says can be written nowhere.
-      const { code, stderr } = await new Deno.Command("/bin/sh", {
-        args: ["-c", 'exec "$@" > /dev/full', "sh", command, ...args, ...job],
-        cwd: home.cwd,
-        clearEnv: true,
-        env: home.env,
-        stdin: "null",
-        stdout: "null",
-        stderr: "piped",
-      }).output();
+      const { code, err } = await home.run(
+        ["echo", "--once", "--prompt", "x", "--output", form, "--result", "../result.json"],
+        { below: ["/bin/sh", "-c", 'exec "$@" > /dev/full', "sh"] },
+      );
       const result = readResult(home);
-      const err = new TextDecoder().decode(stderr);
       assertEquals([code, result.outcome, result.exitCode], [70, "error", 70], err);
       assertStringIncludes(err, "runner: error[E_INTERNAL]: ");
       assertEquals(await processesWith(`AGENT_RELAY_HOME=${home.home}`), []);

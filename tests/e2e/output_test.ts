@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { TestHome } from "../support/runner_process.ts";
-import { withTempDir } from "../support/temp.ts";
+import { until, withTempDir } from "../support/temp.ts";
 
 /** More than a pipe holds. */
 const LONG = "x".repeat(200_000);
@@ -34,27 +34,17 @@ Deno.test("an agent whose output nobody reads works on, serves its relay, and en
 Deno.test("an agent that serves goes on when its output cannot be written, and says so once", async () => {
   await withTempDir(async (dir) => {
     await using home = new TestHome(dir);
-    const { command, args } = home.program;
-    const runner = new Deno.Command("/bin/sh", {
-      args: ["-c", 'exec "$@" > /dev/full', "sh", command, ...args, "echo", "--headless", "--label", "api"],
-      cwd: home.cwd,
-      clearEnv: true,
-      env: home.env,
-      stdin: "null",
-      stdout: "null",
-      stderr: "piped",
-    }).spawn();
-    const ended = runner.output();
+    const runner = home.start(["echo", "--headless", "--label", "api"], {
+      below: ["/bin/sh", "-c", 'exec "$@" > /dev/full', "sh"],
+    });
     await home.untilReady("api");
     for (const text of ["one", "two"]) {
       const sent = await home.run(["send", "label:api", text, "--wait-reply", "--timeout", "20s"]);
       assertEquals([sent.code, sent.out], [0, `echo: ${text}\n`], sent.err);
     }
     runner.kill("SIGTERM");
-    const { code, stderr } = await ended;
-    const err = new TextDecoder().decode(stderr);
-    assertEquals(code, 0, err);
-    assertEquals(err.split("a part of standard output is lost: No space left").length, 2, err);
+    assertEquals(await runner.ended(), 0, runner.err);
+    assertEquals(runner.err.split("a part of standard output is lost: No space left").length, 2, runner.err);
   });
 });
 
@@ -75,11 +65,7 @@ Deno.test("a job's lines all reach a reader that begins late, the result last", 
       "../result.json",
     ]).spawn();
     // The work is done although nobody has read a line of it yet.
-    const resultFile = `${dir}/result.json`;
-    const deadline = performance.now() + 20_000;
-    const exists = () => Deno.stat(resultFile).then(() => true, () => false);
-    while (!await exists() && performance.now() < deadline) await new Promise((r) => setTimeout(r, 20));
-    assert(await exists());
+    await until("the result", () => Deno.stat(`${dir}/result.json`).then(() => true, () => false));
     const { code, stdout, stderr } = await job.output();
     assertEquals(code, 0, new TextDecoder().decode(stderr));
     const lines = new TextDecoder().decode(stdout).trimEnd().split("\n").map((line) =>

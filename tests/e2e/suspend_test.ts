@@ -1,7 +1,9 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { describeProcesses, processesWith, RunningCommand, TestHome } from "../support/runner_process.ts";
+import { describeProcesses, processesWith, TestHome } from "../support/runner_process.ts";
 import { pidOfRunner } from "../support/seat.ts";
 import { until, withTempDir } from "../support/temp.ts";
+
+const API = ["echo", "--headless", "--label", "api"];
 
 /** A home below which nothing is left, also when a test fails. */
 async function withHome(work: (home: TestHome) => Promise<void>): Promise<void> {
@@ -10,25 +12,13 @@ async function withHome(work: (home: TestHome) => Promise<void>): Promise<void> 
     try {
       await work(home);
     } finally {
-      for (const pid of await processesWith(all(home))) Deno.kill(pid, "SIGKILL");
+      for (const pid of await processesWith(all(home))) {
+        try {
+          Deno.kill(pid, "SIGKILL");
+        } catch { /* it ended */ }
+      }
     }
   });
-}
-
-/** Starts `runner echo --headless --label api` below another command. */
-function below(home: TestHome, command: string, args: string[]): RunningCommand {
-  const { program } = home;
-  return new RunningCommand(
-    new Deno.Command(command, {
-      args: [...args, program.command, ...program.args, "echo", "--headless", "--label", "api"],
-      cwd: home.cwd,
-      clearEnv: true,
-      env: home.env,
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn(),
-  );
 }
 
 /** Letters of the states of the processes whose environment carries the text. */
@@ -49,7 +39,7 @@ async function answers(home: TestHome, label: string): Promise<void> {
 Deno.test("a runner that is suspended by its shell leaves the relay to others, with its agent stopped, and goes on after", async () => {
   await withHome(async (home) => {
     // A shell with job control: a group of its own for the runner, which is not orphaned.
-    const shell = below(home, "bash", ["-c", 'set -m; "$@" & wait -f $!', "bash"]);
+    const shell = home.start(API, { below: ["bash", "-c", 'set -m; "$@" & wait -f $!', "bash"] });
     await home.untilReady("api");
     const runner = pidOfRunner({ home });
     const other = home.start(["echo", "--headless", "--label", "other"]);
@@ -85,7 +75,7 @@ Deno.test("a runner that is suspended by its shell leaves the relay to others, w
 
 Deno.test("a runner that no shell could continue is not stopped by SIGTSTP, and is on the bus again", async () => {
   await withHome(async (home) => {
-    const runner = below(home, "setsid", []);
+    const runner = home.start(API, { below: ["setsid"] });
     await home.untilReady("api");
     Deno.kill(runner.pid, "SIGTSTP");
     await until("the return", () => /resumed/.test(runner.err) || /resumed/.test(logOf(home)));

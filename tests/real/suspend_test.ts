@@ -49,8 +49,8 @@ for (const provider of ["claude", "codex"] as const) {
       const answered = await home.run(["send", "label:other", "hello", "--wait-reply", "--timeout", "30s"]);
       assertEquals(answered.code, 0, answered.err);
       // A message for the one that is stopped waits for it.
-      const sent = await home.run(["send", "label:api", "marker-z [[say zed]]", "--json", "--timeout", "1s"]);
-      const { id } = (JSON.parse(sent.out || sent.err) as { message: { id: number } }).message;
+      const sent = await home.run(["send", "label:api", "marker-z [[say zed]]", "--json"]);
+      const { id } = (JSON.parse(sent.out) as { message: { id: number } }).message;
 
       await terminal.type("fg");
       await terminal.press("Enter");

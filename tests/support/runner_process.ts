@@ -33,6 +33,8 @@ export interface CommandOptions {
   cwd?: string;
   /** What it reads from standard input; nothing without. */
   stdin?: string;
+  /** Words of the command that starts it, such as a shell; the program's own follow them. */
+  below?: readonly string[];
 }
 
 /** What a finished command said. */
@@ -94,8 +96,10 @@ export class TestHome {
     args: readonly string[],
     options: CommandOptions = {},
   ): Deno.Command {
-    return new Deno.Command(this.#program.command, {
-      args: [...this.#program.args, ...args],
+    const { command, args: own } = this.#program;
+    const [first, ...rest] = [...options.below ?? [], command, ...own, ...args];
+    return new Deno.Command(first!, {
+      args: rest,
       cwd: options.cwd ?? this.cwd,
       clearEnv: true,
       env: { ...this.#env, ...options.env },

@@ -2,7 +2,7 @@ import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import type { Clock } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
 
-/** What waits for a reader at most, in characters. */
+/** What may wait for a reader behind what is being written, in characters; one text alone may be longer. */
 const LIMIT = 4 * 1024 * 1024;
 /** Bytes of one write: small enough that a slow reader is seen to read. */
 const PIECE = 64 * 1024;
@@ -53,7 +53,7 @@ export class OutputQueue {
   /** Writes a text after those before it. What is said in one moment is one write. */
   write(text: string): void {
     if (this.#reader === "gone" || text === "") return;
-    if (this.#waiting.length + text.length > this.#limit) {
+    if (this.#waiting !== "" && this.#waiting.length + text.length > this.#limit) {
       this.#dropped += text.length;
       return this.#lost("nobody reads it");
     }

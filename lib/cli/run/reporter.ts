@@ -40,7 +40,6 @@ export class RunReporter implements RunFollower {
   #start: RunStart | null = null;
   #verdict: Verdict | null = null;
   #report: RunReport | null = null;
-  #providerExit: ExitStatus | null = null;
 
   constructor({ flags, positionals }: Invocation, io: Io, deps: ReporterDeps) {
     this.#io = io;
@@ -84,7 +83,6 @@ export class RunReporter implements RunFollower {
   }
 
   ending(outcome: ExitOutcome, report: RunReport): void {
-    this.#providerExit = report.providerExit;
     this.#finish(verdictOf(outcome, report, this.#deps.crashed()), report);
   }
 
@@ -96,7 +94,7 @@ export class RunReporter implements RunFollower {
 
   /** How the agent's last process ended, null when that is not known. */
   get providerExit(): ExitStatus | null {
-    return this.#providerExit;
+    return this.#report?.providerExit ?? null;
   }
 
   /** The verdict once the run has ended. */
