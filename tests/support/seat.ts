@@ -72,11 +72,11 @@ export async function heldBy401(seat: RealAgent): Promise<void> {
 export const BIG = Array.from({ length: 1_500 }, (_, i) => `line ${i} ${"x".repeat(45)}`).join("\n") +
   " [[say big]]";
 
-/** The run has ended with this code, the terminal is a shell's again, and no process is left. */
-export async function gone({ terminal, home }: Seat, code: number): Promise<void> {
+/** The run has ended with one of these codes, the terminal is a shell's again, and no process is left. */
+export async function gone({ terminal, home }: Seat, ...codes: number[]): Promise<void> {
   const marker = `AGENT_RELAY_CONTROL_FILE=${home.home}`;
   const processes = async () => await describeProcesses(await processesWith(marker));
-  await terminal.untilExited(code).catch(async (error: Error) => {
+  await terminal.untilExited(codes).catch(async (error: Error) => {
     throw new Error(`${error.message}\n--- processes\n${(await processes()).join("\n")}`, { cause: error });
   });
   let broken: string[] = [];
@@ -87,7 +87,7 @@ export async function gone({ terminal, home }: Seat, code: number): Promise<void
     return broken.length === 0 && left.length === 0;
   };
   // After a SIGKILL of the runner both are the guard's work, for which it has 5 s.
-  if (code === 137) await until("a sane terminal without processes", over, 5_000).catch(() => {});
+  if (codes.includes(137)) await until("a sane terminal without processes", over, 5_000).catch(() => {});
   else await over();
   assertEquals([broken, left], [[], []]);
 }

@@ -31,8 +31,8 @@ export class TmuxTerminal {
     );
   }
 
-  /** Resolves once the command has ended with this code; rejects when it ended with another one, or not within 20 s. */
-  async untilExited(code: number): Promise<void> {
+  /** Resolves once the command has ended with one of these codes; rejects on another one, and after 20 s. */
+  async untilExited(codes: readonly number[]): Promise<void> {
     let told = "";
     try {
       await until("the end of the command", async () => {
@@ -42,7 +42,9 @@ export class TmuxTerminal {
     } catch (error) {
       throw new Error(`${(error as Error).message}:\n${await this.capture()}`);
     }
-    if (told !== String(code)) throw new Error(`exit code ${told} and not ${code}:\n${await this.capture()}`);
+    if (!codes.includes(Number(told))) {
+      throw new Error(`exit code ${told} and not ${codes.join(" or ")}:\n${await this.capture()}`);
+    }
   }
 
   /** What is on the screen; nothing at all while a TUI draws it anew, so what must be there is waited for. */
