@@ -50,6 +50,12 @@ export const runFlags: readonly FlagSpec[] = [
     default: "guarded",
     help: "What the agent may do unasked",
   },
+  {
+    name: "conversation",
+    kind: "text",
+    value: "ID",
+    help: "Conversation to go on with: an id, last (default; of this agent), new (default for jobs)",
+  },
   { name: "agent-id", kind: "text", value: "ID", help: "Fixed agent id instead of the stable default" },
   ...relayFlags,
   {
@@ -82,7 +88,6 @@ export const runFlags: readonly FlagSpec[] = [
   },
 ];
 
-/** One job from beginning to end, without a person. */
 /** What a run without a person may do, and how it ends. */
 export const jobFlags: readonly FlagSpec[] = ([
   { name: "once", kind: "switch", help: "Do the prompt, or one message, and exit (implies --headless)" },

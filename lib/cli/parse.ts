@@ -258,7 +258,11 @@ function checkPositionals(spec: VerbSpec, positionals: readonly string[]): void 
     throw new RunnerError(
       "E_USAGE",
       `unexpected argument "${shown(positionals[spec.positionals.length]!)}"`,
-      { hint: spec.passThrough ? "provider options go after --" : `see "runner help ${spec.name}"` },
+      {
+        hint: spec.passThrough
+          ? "a first prompt is --prompt TEXT; provider options go after --"
+          : `see "runner help ${spec.name}"`,
+      },
     );
   }
 }

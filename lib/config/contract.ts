@@ -70,6 +70,8 @@ export interface RunSettings {
   capabilities: string[];
   headless: boolean;
   goal: GoalSettings;
+  /** `last` (of this agent), `new`, or the id of a conversation. */
+  conversation: Setting<string>;
   prompt: string | null;
   providerArgs: string[];
   drainTimeoutMs: Setting<number>;

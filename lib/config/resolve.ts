@@ -147,6 +147,11 @@ export async function resolveRun(
     ]),
     headless,
     goal,
+    // A job that brings its work along must not depend on what was said before it.
+    conversation: choose(setting("flag", textFlag(flags.conversation), "--conversation"), {
+      value: goal.once === "prompt" ? "new" : "last",
+      source: "default",
+    }),
     prompt,
     stopGraceMs: github && grace.source === "default" ? GITHUB_GRACE_MS : grace.value,
     providerArgs: [...providerArgs],

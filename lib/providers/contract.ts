@@ -24,6 +24,8 @@ export interface ProviderSetup {
   version: string;
   /** Private 0700 directory of this agent for generated files. */
   stateDir: string;
+  /** The conversation that the run begins with: `last` (of this agent), `new`, or the id of one. */
+  conversation: string;
   /** The run has one piece of work. */
   once: boolean;
   /** Limits of the run, for providers that can keep them more exactly than we; null without. */
@@ -39,6 +41,11 @@ export interface ProviderSetup {
 export interface ProviderLaunch extends ProviderSetup {
   /** Conversation to continue (Claude session id, Codex thread id), null for a new one. */
   resume: string | null;
+  /**
+   * No conversation was open in this run yet: what the person gave for its beginning (a choice of the conversation, a
+   * prompt) counts. A later start goes on with `resume` and does none of it again.
+   */
+  opening: boolean;
   /**
    * Deliveries that an earlier incarnation was given and that must not run now, since another agent may have the work.
    * A provider whose queue outlives it takes them out before it goes on.
@@ -99,6 +106,8 @@ export type ProviderEvent =
   | { type: "turn" }
   /** Something wrong with the provider that a person must mend (`login`, `usage limit`, `trust dialog`); null clears it. */
   | { type: "fault"; reason: string | null }
+  /** What the person asked for cannot be had, and trying again cannot help: the run ends. Before `ready`. */
+  | { type: "refused"; reason: string }
   /** The person ended the agent at its terminal, which ends the run. May come while no incarnation lives. */
   | { type: "quit"; status: ExitStatus }
   /** Output for a person or a CI log: the agent's text as it comes. */

@@ -24,7 +24,7 @@ export interface RunnerPorts {
   /** The monitor inside the agent, for providers that need one. */
   monitor: MonitorPort;
   /** Returns how to start the next incarnation. */
-  launch(incarnation: number, resume: string | null): Omit<ProviderLaunch, "unwanted">;
+  launch(start: Pick<ProviderLaunch, "incarnation" | "resume" | "opening" | "unwanted">): ProviderLaunch;
   /** Returns the framed text that the model gets (S-10). */
   frame(message: Message, redelivery: number): string;
   /** Output of the agent, for a person or a CI log. */

@@ -88,7 +88,8 @@ export class ProviderHost {
     this.#post({ type: "spawn.failed", incarnation: current.incarnation, permanent: false, reason });
   }
 
-  #spawn({ incarnation, resume, unwanted }: Extract<ProviderEffect, { type: "spawn" }>): void {
+  #spawn({ type: _, ...start }: Extract<ProviderEffect, { type: "spawn" }>): void {
+    const { incarnation } = start;
     const { adapter, processes, clock, log, monitor } = this.#ports;
     const session = (async (): Promise<ProviderSession | null> => {
       try {
@@ -97,8 +98,7 @@ export class ProviderHost {
           if (over === TIMED_OUT) throw new Error("the start before this one still hangs");
           if (this.#current?.incarnation !== incarnation) return null;
         }
-        const launch = { ...this.#ports.launch(incarnation, resume), unwanted };
-        const started = await adapter.spawn(launch, {
+        const started = await adapter.spawn(this.#ports.launch(start), {
           processes,
           monitor,
           clock,

@@ -56,7 +56,7 @@ async function readiness(provider: "codex" | "claude"): Promise<{ ready: number;
 async function listeningMs(command: string, env: Record<string, string>, cwd: string): Promise<number> {
   const began = performance.now();
   const child = new Deno.Command(command, {
-    args: serverArguments({ model: null, serverArgs: [] }, TOKEN_HASH, 0),
+    args: serverArguments({ model: null, resume: null, serverArgs: [] }, TOKEN_HASH, 0),
     cwd,
     clearEnv: true,
     env,

@@ -23,6 +23,7 @@ const RESULT: RunResult = {
   agentId: "host-claude",
   runnerId: "r",
   relayUrl: null,
+  conversation: null,
   turns: 2,
   costUsd: 0.25,
   messages: { done: 0, failed: 1, dead: 0, open: 0 },

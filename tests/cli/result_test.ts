@@ -12,6 +12,7 @@ const SERVES: RunReport = {
   messages: { done: 0, failed: 0, dead: 0, open: 0 },
   text: null,
   failure: null,
+  conversation: null,
   providerExit: null,
 };
 const JOB: RunReport = { ...SERVES, once: "prompt", work: "begun" };

@@ -200,6 +200,19 @@ Deno.test("the goal of a run follows from its flags: a job with a prompt needs n
       bus: true,
       connectTimeoutMs: 60_000,
     });
+    const conversation = async (flags: Record<string, string | true>) => {
+      const { conversation: { value, source } } = await resolveRun("codex", [], input(place, flags));
+      return `${value} (${source})`;
+    };
+    assertEquals(await conversation({}), "last (default)");
+    assertEquals(await conversation({ once: true }), "last (default)");
+    assertEquals(await conversation(prompt), "new (default)");
+    assertEquals(await conversation({ ...prompt, conversation: "last" }), "last (flag)");
+    await assertRejects(
+      () => resolveRun("echo", [], input(place, { conversation: "x" })),
+      RunnerError,
+      "none",
+    );
     const limits = { "max-turns": "3", "max-time": "1m", "max-cost": "2.50", "exit-on-idle": "5s" };
     const { maxTurns, maxTimeMs, maxCostUsd, exitOnIdleMs } = await goal(limits);
     assertEquals([maxTurns, maxTimeMs, maxCostUsd, exitOnIdleMs], [3, 60_000, 2.5, 5_000]);

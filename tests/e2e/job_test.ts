@@ -23,6 +23,7 @@ Deno.test("exit 0: a job does its prompt without any relay, ends by itself and l
       signal: null,
       error: null,
       relayUrl: null,
+      conversation: null,
       turns: 1,
       costUsd: null,
       messages: { done: 1, failed: 0, dead: 0, open: 0 },

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { RunnerError } from "../../lib/base/errors.ts";
 import { systemClock } from "../../lib/base/clock.ts";
 import { claudeAdapter } from "../../lib/providers/claude/adapter.ts";
-import { withoutSettings } from "../../lib/providers/claude/arguments.ts";
+import { splitArguments } from "../../lib/providers/claude/own_arguments.ts";
 import { TranscriptFollower } from "../../lib/providers/claude/follower.ts";
 import { hookSettings, readHook } from "../../lib/providers/claude/hooks.ts";
 import { mergedSettings, writeSettings } from "../../lib/providers/claude/settings_file.ts";
@@ -46,7 +46,8 @@ Deno.test("a person's settings, from a file or in argv, keep their hooks beside 
 
 Deno.test("a settings flag after the end of the flags is the person's prompt", () => {
   const args = ["--model", "m", "--", "--settings", "text"];
-  assertEquals(withoutSettings(args), { args, settings: null });
+  const { opening, settings, prompt } = splitArguments(args);
+  assertEquals({ opening, settings, prompt }, { opening: args, settings: null, prompt: "--settings" });
 });
 
 Deno.test("settings that cannot be read end the start with their place, before anything runs", async () => {

@@ -1,16 +1,17 @@
-import { assertEquals } from "@std/assert";
-import {
-  headlessArguments,
-  interactiveArguments,
-  withoutSettings,
-} from "../../lib/providers/claude/arguments.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { RunnerError } from "../../lib/base/errors.ts";
+import { headlessArguments, interactiveArguments } from "../../lib/providers/claude/arguments.ts";
 import { classify as claudeFailure } from "../../lib/providers/claude/failure.ts";
 import { TranscriptFollower } from "../../lib/providers/claude/follower.ts";
+import { checkArguments, splitArguments } from "../../lib/providers/claude/own_arguments.ts";
 import { merge } from "../../lib/providers/claude/settings_file.ts";
 import { ClaudeStream } from "../../lib/providers/claude/stream.ts";
-import type { Row } from "../../lib/providers/claude/transcript.ts";
+import { probeTranscripts, type Row } from "../../lib/providers/claude/transcript.ts";
 import { classify as codexFailure } from "../../lib/providers/codex/failure.ts";
 import type { ProviderEvent } from "../../lib/providers/contract.ts";
+import { ConversationMemory } from "../../lib/providers/conversation_memory.ts";
+import { withTempDir } from "../support/temp.ts";
 
 const ID = "11111111-0000-5000-8000-000000000001";
 const kinds = (events: ProviderEvent[]) =>
@@ -56,7 +57,7 @@ Deno.test("Claude's arguments are golden for every mode, and a person's --settin
   const options = { settingsFile: null, socketPath: "/s" };
   assertEquals(
     interactiveArguments(
-      { approval: "open", args: ["--continue"] },
+      { approval: "open", args: ["--continue"], opening: true },
       { kind: "new", sessionId: "N" },
       options,
     ),
@@ -68,7 +69,6 @@ Deno.test("Claude's arguments are golden for every mode, and a person's --settin
       "--continue",
     ],
   );
-  assertEquals(withoutSettings(["--settings=a", "b"]), { args: ["b"], settings: "a" });
   assertEquals(merge({ a: { x: 1, l: [1] }, b: 1 }, { a: { y: 2, l: [2] }, b: 2 }), {
     a: { x: 1, y: 2, l: [1, 2] },
     b: 2,
@@ -154,4 +154,87 @@ Deno.test("failures are told apart: provider, message, transient, cancelled", ()
     "provider",
   );
   assertEquals(codexFailure(null), "transient");
+});
+
+Deno.test("Claude's arguments: a choice of the conversation and a prompt are for the opening, the rest for every start", () => {
+  const split = (...args: string[]) => {
+    const { opening, later, choice, prompt } = splitArguments(args);
+    assertEquals(opening, args);
+    return [later.join(" "), choice, prompt];
+  };
+  assertEquals(split("--model", "m", "do work"), ["--model m", null, "do work"]);
+  assertEquals(split("do", "--verbose", "work"), ["--verbose", null, "do"]);
+  assertEquals(split("--ide", "do work"), ["--ide", null, "do work"]);
+  assertEquals(split("--continue", "do work"), ["", "--continue", "do work"]);
+  assertEquals(split("-r", "ID", "-n", "name"), ["-n name", "-r", null]);
+  assertEquals(split("--resume", "--model", "m"), ["--model m", "--resume", null]);
+  assertEquals(split("--resume=ID", "--fork-session"), ["", "--resume", null]);
+  assertEquals(split("--session-id", "ID", "--debug", "api"), ["--debug api", "--session-id", null]);
+  assertEquals(split("--debug", "--add-dir", "a", "b", "--chrome", "go"), [
+    "--debug --add-dir a b --chrome",
+    null,
+    "go",
+  ]);
+  assertEquals(split("--append-system-prompt", "-short", "--", "-p"), [
+    "--append-system-prompt -short",
+    null,
+    "-p",
+  ]);
+  // One that is not known is taken for one with a value: a restart must not lose it.
+  assertEquals(split("--from-tomorrow", "value", "go"), ["--from-tomorrow value", null, "go"]);
+  assertEquals(splitArguments(["--settings=a", "b", "--settings", "c", "-p"]), {
+    opening: ["b", "-p"],
+    later: ["-p"],
+    settings: "c",
+    choice: null,
+    prompt: "b",
+    flags: ["--settings", "--settings", "-p"],
+  });
+});
+
+Deno.test("Claude's arguments that cannot work under a runner are refused with what to use instead", () => {
+  const refused = (headless: boolean, ...args: string[]) => {
+    const { code, message, hint } = assertThrows(() => checkArguments(args, headless), RunnerError);
+    assertEquals(code, "E_PROVIDER_CMD");
+    return `${message}: ${hint}`;
+  };
+  assertEquals(refused(false, "--bg"), "claude --bg leaves the runner: use --detach, or --headless");
+  assertEquals(
+    refused(true, "do work"),
+    'headless claude does not take "do work": a first prompt is --prompt TEXT',
+  );
+  assertEquals(refused(true, "-c"), "headless claude does not take -c: use --conversation ID");
+  assertEquals(
+    refused(true, "--output-format", "json"),
+    "headless claude does not take --output-format: use --output jsonl",
+  );
+  checkArguments(["--continue", "do work"], false);
+  checkArguments(["-p", "--model", "m"], true);
+});
+
+Deno.test("a delivery of an earlier run is found in the conversation that it went to, whichever is open now", async () => {
+  await withTempDir(async (dir) => {
+    const launch = { env: { CLAUDE_CONFIG_DIR: dir }, cwd: "/work" };
+    const projects = join(dir, "projects", "-work");
+    Deno.mkdirSync(projects, { recursive: true });
+    const row = (value: unknown) => JSON.stringify(value) + "\n";
+    Deno.writeTextFileSync(
+      join(projects, "left.jsonl"),
+      row({ type: "user", uuid: ID, message: { content: "hello" } }) +
+        row({ type: "assistant", uuid: "a", message: { stop_reason: "end_turn", content: "answered" } }),
+    );
+    Deno.writeTextFileSync(
+      join(projects, "open.jsonl"),
+      row({ type: "user", uuid: "x", message: { content: "y" } }),
+    );
+    const memory = new ConversationMemory(dir);
+    memory.note("left");
+    memory.note("open");
+    const { ids } = new ConversationMemory(dir);
+    assertEquals(ids, ["open", "left"]);
+    const states = async (conversations: readonly string[]) =>
+      [...await probeTranscripts(launch, conversations, [ID, "other"])].map(([id, { state }]) => [id, state]);
+    assertEquals(await states(["open"]), [[ID, "absent"], ["other", "absent"]]);
+    assertEquals(await states(["gone", ...ids]), [[ID, "done"], ["other", "absent"]]);
+  });
 });

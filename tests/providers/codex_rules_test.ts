@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
+import { RunnerError } from "../../lib/base/errors.ts";
 import {
   approvalSettings,
   serverArguments,
@@ -149,6 +150,7 @@ Deno.test("Codex's arguments: modes are golden, TUI flags are refused before the
   assertEquals(approvalSettings("guarded"), { approvalPolicy: "on-request", sandbox: "workspace-write" });
   assertEquals(approvalSettings("open"), { approvalPolicy: "never", sandbox: "danger-full-access" });
   assertEquals(splitArguments(["-m", "x", "-c", "a=b", "--enable=f"]), {
+    resume: null,
     model: "x",
     serverArgs: ["-c", "a=b", "--enable=f"],
   });
@@ -159,6 +161,19 @@ Deno.test("Codex's arguments: modes are golden, TUI flags are refused before the
     refused = (error as Error).message;
   }
   assertEquals(refused, 'codex app-server does not take "--full-auto"');
+});
+
+Deno.test("Codex's arguments: a conversation is named as on its own command line, and hints say what to use instead", () => {
+  assertEquals(splitArguments(["resume", "ID", "-m", "x"]), { model: "x", resume: "ID", serverArgs: [] });
+  const hint = (...args: string[]) => assertThrows(() => splitArguments(args), RunnerError).hint;
+  assertEquals(
+    hint("resume", "--last"),
+    '"resume ID" goes on with a conversation, as --conversation ID does',
+  );
+  assertEquals(hint("do work"), "a first prompt is --prompt TEXT");
+  assertEquals(hint("--yolo"), "use --approval MODE");
+  assertEquals(hint("--cd=/"), "use --cwd DIR");
+  assertEquals(hint("--search"), "it takes -m MODEL, -c KEY=VALUE, --enable, --disable and resume ID");
 });
 
 Deno.test("Codex's arguments: the token's hash alone reaches the server's, and the model is its default for /new", () => {

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { ProviderEvent } from "../../lib/providers/contract.ts";
-import { type ConversationStart, headlessArguments } from "../../lib/providers/claude/arguments.ts";
+import { headlessArguments } from "../../lib/providers/claude/arguments.ts";
+import type { ConversationStart } from "../../lib/providers/claude/conversation.ts";
 import { ClaudeStream } from "../../lib/providers/claude/stream.ts";
 import { CodexThread } from "../../lib/providers/codex/thread.ts";
 

@@ -30,7 +30,7 @@ for (const provider of ["claude", "codex"] as const) {
         "config.json",
         `logs/${agentId}.log`,
         `providers/${provider}.json`,
-        ...(provider === "codex" ? [`state/${agentId}/codex_threads.json`] : []),
+        `state/${agentId}/conversations.json`,
         `state/${agentId}/journal.db`,
         `state/${agentId}/lock`,
       ];

@@ -496,3 +496,37 @@ Deno.test("step() continues after a restart of the runner with what the journal 
   world.after(5_000);
   assertEquals(world.of("probe").map((effect) => effect.deliveryIds), [[deliveryId]]);
 });
+
+Deno.test("step() begins with the conversation that was asked for, and later goes on with the one that was open", () => {
+  const begun = (conversation: string, resume: string | null) => {
+    const world = new CoreWorld({ conversation }, { resume, incarnation: 4 });
+    world.post({ type: "start" });
+    return world;
+  };
+  const spawns = (world: CoreWorld) => world.of("spawn").map(({ resume, opening }) => [resume, opening]);
+  assertEquals(spawns(begun("last", "old")), [["old", true]]);
+  assertEquals(spawns(begun("new", "old")), [[null, true]]);
+  const world = begun("named", "old");
+  // An agent that was never ready begins with the same again.
+  world.post({ type: "exited", incarnation: 5, status: { code: 1, signal: null } });
+  world.after(60_000);
+  assertEquals(spawns(world), [["named", true], ["named", true]]);
+  world.provider({ type: "ready", resume: "named" });
+  world.provider({ type: "conversation", resume: "another" });
+  world.post(lifecycle("c1", "agent.restart"));
+  world.post({ type: "exited", incarnation: 6, status: { code: 0, signal: null } });
+  assertEquals(spawns(world).slice(2), [["another", false]]);
+  assertEquals(world.of("persist.resume").map(({ resume }) => resume), ["named", "another"]);
+});
+
+Deno.test("step() ends the run at once when the agent cannot have what the person asked for", () => {
+  const world = new CoreWorld({ conversation: "named" });
+  world.post({ type: "start" });
+  world.provider({ type: "refused", reason: "no conversation named" });
+  assertEquals(world.of("stop-provider").map(({ graceful }) => graceful), [true]);
+  world.post({ type: "exited", incarnation: 1, status: { code: 0, signal: "SIGTERM" } });
+  assertEquals(world.of("spawn").length, 1);
+  assertEquals(world.of("exit").map(({ outcome }) => outcome.cause), [
+    { kind: "error", code: "E_PROVIDER_CMD", message: "no conversation named" },
+  ]);
+});

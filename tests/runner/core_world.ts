@@ -19,6 +19,7 @@ export const CONFIG: CoreConfig = {
   capabilities: ["review"],
   headless: true,
   goal: SERVE,
+  conversation: "last",
   window: 1,
   remoteLifecycle: true,
   drainTimeoutMs: 20_000,

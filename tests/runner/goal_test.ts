@@ -282,7 +282,7 @@ Deno.test("a prompt belongs to its run: the next run skips it and begins a conve
   first.provider(seen(first.delivery));
   const open = [...first.state.rows.values()];
   assertEquals(open.length, 1);
-  const second = new CoreWorld({ goal: { ...SERVE, once: "prompt" } }, {
+  const second = new CoreWorld({ goal: { ...SERVE, once: "prompt" }, conversation: "new" }, {
     open,
     resume: "old",
     incarnation: 3,

@@ -37,7 +37,7 @@ function slowHost() {
         });
       }),
   };
-  const launch = (incarnation: number, resume: string | null) => ({ incarnation, resume });
+  const launch = (start: unknown) => start;
   const ports = { clock, log: noLog, adapter, launch, processes: {}, monitor: {} } as unknown as RunnerPorts;
   const host = new ProviderHost(ports, (event) => events.push(event));
   return { clock, events, told, starting, host };
@@ -47,12 +47,12 @@ const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
 
 Deno.test("a provider starts only once the one before, whose start was given up, is there and ended", async () => {
   const { clock, events, told, starting, host } = slowHost();
-  await host.perform({ type: "spawn", incarnation: 1, resume: null, unwanted: [] });
+  await host.perform({ type: "spawn", incarnation: 1, resume: null, opening: true, unwanted: [] });
   const stopping = host.perform({ type: "stop-provider", graceful: true, timeoutMs: 10_000 });
   await clock.advance(10_000);
   await stopping;
   assertEquals(events.map((event) => event.type), ["spawn.failed"]);
-  await host.perform({ type: "spawn", incarnation: 2, resume: null, unwanted: [] });
+  await host.perform({ type: "spawn", incarnation: 2, resume: null, opening: true, unwanted: [] });
   await settled();
   assertEquals(told, ["spawn 1"]);
   starting[0]!();
@@ -64,11 +64,11 @@ Deno.test("a provider starts only once the one before, whose start was given up,
 
 Deno.test("a provider is tried again later when the start before it hangs", async () => {
   const { clock, events, told, host } = slowHost();
-  await host.perform({ type: "spawn", incarnation: 1, resume: null, unwanted: [] });
+  await host.perform({ type: "spawn", incarnation: 1, resume: null, opening: true, unwanted: [] });
   const stopping = host.perform({ type: "stop-provider", graceful: true, timeoutMs: 10_000 });
   await clock.advance(10_000);
   await stopping;
-  await host.perform({ type: "spawn", incarnation: 2, resume: null, unwanted: [] });
+  await host.perform({ type: "spawn", incarnation: 2, resume: null, opening: true, unwanted: [] });
   await clock.advance(30_000);
   await settled();
   assertEquals(told, ["spawn 1"]);

@@ -83,7 +83,8 @@ export class CodexLane {
       adapter: createCodexAdapter(),
       processes: this.#processes(),
       monitor: { deliver: () => Promise.reject(new Error("no monitor")), watch: () => () => {} },
-      launch: (incarnation, resume) => ({
+      launch: (start) => ({
+        ...start,
         command: "codex",
         args: [],
         cwd: "/",
@@ -94,8 +95,7 @@ export class CodexLane {
         label: CONFIG.label,
         version: "test",
         stateDir: options.dir,
-        resume,
-        incarnation,
+        conversation: "last",
         once: false,
         maxTurns: null,
         maxCostUsd: null,

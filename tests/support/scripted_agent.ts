@@ -138,6 +138,7 @@ export class ScriptedAgent {
       capabilities: this.options.caps ?? [],
       headless: true,
       goal: SERVE,
+      conversation: "last",
       window: 1,
       remoteLifecycle: true,
       drainTimeoutMs: 1_000,

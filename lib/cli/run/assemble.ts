@@ -112,10 +112,9 @@ export async function assemble(begun: Begun): Promise<Session> {
     adapter,
     processes,
     monitor: control.monitor,
-    launch: (incarnation, resume) => ({
+    launch: (start) => ({
       ...setup,
-      incarnation,
-      resume,
+      ...start,
       control: { url: control.url, hookToken: control.tokens.hook },
     }),
     frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
@@ -198,6 +197,7 @@ function coreConfig(
     capabilities: settings.capabilities,
     headless: settings.headless,
     goal: settings.goal,
+    conversation: settings.conversation.value,
     window,
     remoteLifecycle: deps.remoteLifecycle,
     drainTimeoutMs: settings.drainTimeoutMs.value,

@@ -69,6 +69,7 @@ export function providerSetup(
     label: settings.label.value,
     version: VERSION,
     stateDir: place.dir,
+    conversation: settings.conversation.value,
     once: settings.goal.once !== null,
     maxTurns: settings.goal.maxTurns,
     maxCostUsd: settings.goal.maxCostUsd,

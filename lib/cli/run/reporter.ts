@@ -97,6 +97,11 @@ export class RunReporter implements RunFollower {
     return this.#report?.providerExit ?? null;
   }
 
+  /** Conversation that the run ended in, null when none was open. */
+  get conversation(): string | null {
+    return this.#report?.conversation ?? null;
+  }
+
   /** The verdict once the run has ended. */
   get verdict(): Verdict | null {
     return this.#verdict;
@@ -170,6 +175,7 @@ const NO_REPORT: RunReport = {
   messages: { done: 0, failed: 0, dead: 0, open: 0 },
   text: null,
   failure: null,
+  conversation: null,
   providerExit: null,
 };
 

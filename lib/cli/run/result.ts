@@ -35,6 +35,8 @@ export interface RunResult {
   agentId: string | null;
   runnerId: string | null;
   relayUrl: string | null;
+  /** Conversation the run ended in, for `--conversation`; null when none was open. */
+  conversation: string | null;
   turns: number;
   /** Null where the provider reports no cost. */
   costUsd: number | null;
@@ -147,6 +149,7 @@ export function resultOf(
     agentId: start?.agentId ?? null,
     runnerId: start?.runnerId ?? null,
     relayUrl: start?.relayUrl ?? null,
+    conversation: report?.conversation ?? null,
     turns: report?.turns ?? 0,
     costUsd: report?.costUsd ?? null,
     messages: report?.messages ?? { done: 0, failed: 0, dead: 0, open: 0 },

@@ -42,6 +42,7 @@ export const run: Verb = async ({ flags, positionals }, io) => {
     { key: "cwd", setting: settings.cwd },
     { key: "label", setting: settings.label },
     { key: "approval", setting: settings.approval },
+    { key: "conversation", setting: settings.conversation },
     { key: "drainTimeoutMs", setting: settings.drainTimeoutMs },
     ...Object.entries(providerSettings).map(([name, setting]) => ({
       key: `${provider}.${name}`,

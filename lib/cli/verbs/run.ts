@@ -18,6 +18,10 @@ import { startSession } from "../run/session.ts";
 import { type SignalTrap, trapSignals } from "../run/signals.ts";
 import { onSuspend } from "../run/suspend.ts";
 
+/** Codex's last words are those of a client whose server goes on with the work ("Any running work continues", 0.169.0). */
+const FAREWELL =
+  "runner: the agent has ended, with all its work. The same command goes on with this conversation; --conversation new begins another.\n";
+
 /** Runs a provider on the bus until its goal is reached or it is told to stop. */
 export const run: Verb = async (invocation, given) => {
   const redactor = createRedactor();
@@ -103,6 +107,7 @@ async function supervise(
   const terminal = settings.headless ? null : await (await import("../run/terminal.ts")).saveTerminal();
   let end: "clean" | "killed" = "clean";
   let unsuspend = () => {};
+  let farewell = "";
   try {
     const session = await startSession(settings, {
       clock: systemClock,
@@ -136,6 +141,7 @@ async function supervise(
     if (verdict === null) throw new Error("the run ended without an outcome");
     if (signals.crashed !== undefined) throw signals.crashed;
     if (verdict.error !== null) throw verdict.error;
+    if (!settings.headless && reporter.conversation !== null) farewell = FAREWELL;
     return verdict.exitCode;
   } catch (error) {
     log.debug("run failed", { error: messageOf(error) });
@@ -144,6 +150,7 @@ async function supervise(
     unsuspend();
     signals.dispose();
     terminal?.restore(end);
+    if (farewell !== "") io.err(farewell);
     logFile.close();
   }
 }

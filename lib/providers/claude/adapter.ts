@@ -1,7 +1,9 @@
 import type { ProviderAdapter } from "../contract.ts";
-import { type ConversationStart, headlessArguments, interactiveArguments } from "./arguments.ts";
+import { headlessArguments, interactiveArguments } from "./arguments.ts";
+import type { ConversationStart } from "./conversation.ts";
 import { HeadlessClaude } from "./headless.ts";
 import { InteractiveClaude } from "./interactive.ts";
+import { checkArguments } from "./own_arguments.ts";
 import { mergedSettings } from "./settings_file.ts";
 import { claudeVersion } from "./version.ts";
 
@@ -23,7 +25,8 @@ export const claudeAdapter: ProviderAdapter = {
       });
   },
   prepare(setup, { clock }) {
-    // Settings that cannot be read are an error of the command line, not of the agent.
+    // What cannot work is an error of the command line, not of the agent.
+    checkArguments(setup.args, setup.headless);
     mergedSettings(setup, []);
     void claudeVersion(setup, clock);
   },

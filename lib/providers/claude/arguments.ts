@@ -1,8 +1,7 @@
 import type { ApprovalMode, ProviderLaunch } from "../contract.ts";
+import { splitArguments } from "./own_arguments.ts";
+import type { ConversationStart } from "./conversation.ts";
 import { isAtLeast } from "./version.ts";
-
-/** How a conversation is begun or taken up again. */
-export type ConversationStart = { kind: "new" | "resume"; sessionId: string };
 
 /** Claude Code's settings that our modes need beside flags; merged into the person's own. */
 export function settingsOf(approval: ApprovalMode): Record<string, unknown> {
@@ -65,53 +64,28 @@ export function headlessArguments(
     kind === "resume" ? "--resume" : "--session-id",
     sessionId,
     ...(settingsFile === null ? [] : ["--settings", settingsFile]),
-    ...withoutSettings(launch.args).args,
+    ...splitArguments(launch.args).later,
   ];
 }
 
-/** Flags with which a person chooses the conversation themselves. */
-const OWN_CONVERSATION = /^(?:--resume|-r|--continue|-c|--session-id|--from-pr|--fork-session)(?:=|$)/;
-
 /**
  * Returns the arguments of a Claude Code in the person's terminal: messages come through the session socket, and
- * everything else is what they typed after `--`.
+ * everything else is what they typed after `--`. A prompt and a choice of the conversation among it are for the opening.
  */
 export function interactiveArguments(
-  launch: Pick<ProviderLaunch, "args" | "approval">,
+  launch: Pick<ProviderLaunch, "args" | "approval" | "opening">,
   conversation: ConversationStart,
   options: { settingsFile: string | null; socketPath: string | null; version?: string | null },
 ): string[] {
   const { version = null } = options;
-  const { args } = withoutSettings(launch.args);
-  const own = args.some((arg) => OWN_CONVERSATION.test(arg));
+  const own = splitArguments(launch.args);
   return [
     ...approvalFlags(launch.approval, version),
     ...(options.socketPath === null ? [] : ["--messaging-socket-path", options.socketPath]),
-    ...(own && conversation.kind === "new"
+    ...(launch.opening && own.choice !== null
       ? []
       : [conversation.kind === "resume" ? "--resume" : "--session-id", conversation.sessionId]),
     ...(options.settingsFile === null ? [] : ["--settings", options.settingsFile]),
-    ...args,
+    ...(launch.opening ? own.opening : own.later),
   ];
-}
-
-/**
- * Splits a person's own `--settings` off their arguments: of two, Claude keeps only the last (measured), so theirs is
- * merged into the generated file.
- */
-export function withoutSettings(args: readonly string[]): { args: string[]; settings: string | null } {
-  const rest: string[] = [];
-  let settings: string | null = null;
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!;
-    if (arg === "--") {
-      // What follows is the prompt.
-      rest.push(...args.slice(i));
-      break;
-    }
-    if (arg === "--settings" && i + 1 < args.length) settings = args[++i]!;
-    else if (arg.startsWith("--settings=")) settings = arg.slice("--settings=".length);
-    else rest.push(arg);
-  }
-  return { args: rest, settings };
 }

@@ -3,13 +3,15 @@ import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { messageOf, shown } from "../../base/errors.ts";
 import { isRecord } from "../../protocol/codec.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
+import { ConversationMemory } from "../conversation_memory.ts";
 import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
-import { type ConversationStart, headlessArguments, settingsOf } from "./arguments.ts";
+import { headlessArguments, settingsOf } from "./arguments.ts";
+import { conversationFor, type ConversationStart } from "./conversation.ts";
 import { unpackPlugin } from "./plugin.ts";
 import { mergedSettings, writeSettings } from "./settings_file.ts";
 import { ClaudeStream, type StreamRecord } from "./stream.ts";
 import { claudeVersion } from "./version.ts";
-import { findTranscript, probeTranscript } from "./transcript.ts";
+import { probeTranscripts } from "./transcript.ts";
 
 const LINE_LIMIT = 64 * 1024 * 1024;
 const INTERRUPT_MS = 2_000;
@@ -25,6 +27,7 @@ export class HeadlessClaude implements ProviderSession {
   readonly #ports: ProviderPorts;
   readonly #stream: ClaudeStream;
   readonly #sessionId: string;
+  readonly #memory: ConversationMemory;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #encoder = new TextEncoder();
   readonly #controls = new Map<string, () => void>();
@@ -33,12 +36,7 @@ export class HeadlessClaude implements ProviderSession {
   #lastError = "";
 
   static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<HeadlessClaude> {
-    // A conversation that never had a message has no transcript and cannot be resumed; its id is free to use.
-    const known = launch.resume !== null &&
-      await findTranscript(launch.env, launch.cwd, launch.resume) !== null;
-    const conversation: ConversationStart = known
-      ? { kind: "resume", sessionId: launch.resume! }
-      : { kind: "new", sessionId: crypto.randomUUID() };
+    const conversation = await conversationFor(launch);
     const version = await claudeVersion(launch, ports.clock);
     const settingsFile = writeSettings(launch, mergedSettings(launch, [settingsOf(launch.approval)]));
     const child = await ports.processes.spawn({
@@ -68,6 +66,7 @@ export class HeadlessClaude implements ProviderSession {
     this.#launch = launch;
     this.#ports = ports;
     this.#sessionId = conversation.sessionId;
+    this.#memory = new ConversationMemory(launch.stateDir);
     const { sessionId } = conversation;
     this.#stream = new ClaudeStream((event) => ports.emit(event), sessionId);
     this.#writer = child.stdin!.getWriter();
@@ -195,6 +194,7 @@ export class HeadlessClaude implements ProviderSession {
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { deliveryId, text, when } = delivery;
+    this.#memory.note(this.#sessionId);
     this.#stream.handed(deliveryId);
     try {
       await aborted(
@@ -228,8 +228,10 @@ export class HeadlessClaude implements ProviderSession {
     }
     if (earlier.length === 0) return results;
     try {
-      const path = await findTranscript(this.#launch.env, this.#launch.cwd, this.#sessionId);
-      for (const [id, result] of await probeTranscript(path, earlier)) results.set(id, result);
+      const conversations = new Set([this.#sessionId, ...this.#memory.ids]);
+      for (const [id, result] of await probeTranscripts(this.#launch, conversations, earlier)) {
+        results.set(id, result);
+      }
     } catch (error) {
       for (const id of earlier) results.set(id, { state: "unknown", reason: messageOf(error) });
     }

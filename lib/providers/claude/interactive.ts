@@ -1,5 +1,6 @@
 import { messageOf, shown } from "../../base/errors.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
+import { ConversationMemory } from "../conversation_memory.ts";
 import type {
   Activity,
   Delivery,
@@ -10,15 +11,16 @@ import type {
   ProviderPorts,
   ProviderSession,
 } from "../contract.ts";
-import { type ConversationStart, interactiveArguments, settingsOf } from "./arguments.ts";
+import { interactiveArguments, settingsOf } from "./arguments.ts";
 import { type Channel, MonitorChannel, SocketChannel, Undeliverable } from "./channel.ts";
+import { conversationFor } from "./conversation.ts";
 import { blockingDialog } from "./dialogs.ts";
 import { TranscriptFollower } from "./follower.ts";
 import { hookSettings, readHook } from "./hooks.ts";
 import { unpackPlugin } from "./plugin.ts";
 import { findSession, readSession, type SessionInfo, type SessionMark } from "./session_file.ts";
 import { mergedSettings, removeSettings, writeSettings } from "./settings_file.ts";
-import { findTranscript, probeTranscript } from "./transcript.ts";
+import { probeTranscripts } from "./transcript.ts";
 import { TranscriptTail } from "./transcript_tail.ts";
 import { chooseRung, claudeVersion } from "./version.ts";
 import { Watch } from "./watch.ts";
@@ -50,8 +52,7 @@ export class InteractiveClaude implements ProviderSession {
   readonly #watch: Watch;
   readonly #unwatchMonitor: () => void;
   readonly #startedAt: number;
-  /** Conversations of this start, the present one last. */
-  readonly #conversations = new Set<string>();
+  readonly #memory: ConversationMemory;
   readonly exited: Promise<ExitStatus>;
   #session: SessionInfo | null = null;
   #tail: TranscriptTail | null = null;
@@ -71,11 +72,7 @@ export class InteractiveClaude implements ProviderSession {
     const channel = rung === "socket" ? new SocketChannel(launch) : new MonitorChannel(launch, ports.monitor);
     log.info("way of delivery", { channel: channel.name, claude: version ?? "unknown" });
     try {
-      const known = launch.resume !== null &&
-        await findTranscript(launch.env, launch.cwd, launch.resume) !== null;
-      const conversation: ConversationStart = known
-        ? { kind: "resume", sessionId: launch.resume! }
-        : { kind: "new", sessionId: crypto.randomUUID() };
+      const conversation = await conversationFor(launch);
       const settings = mergedSettings(launch, [
         settingsOf(launch.approval),
         hookSettings(launch),
@@ -130,7 +127,7 @@ export class InteractiveClaude implements ProviderSession {
     this.#mark = made.mark;
     this.#settings = made.settings;
     this.#startedAt = clock.mono();
-    if (launch.resume !== null) this.#conversations.add(launch.resume);
+    this.#memory = new ConversationMemory(launch.stateDir);
     this.#follower = new TranscriptFollower((event) => {
       if (event.type === "done" || event.type === "failed") {
         for (const id of event.deliveryIds) this.#channel.over(id);
@@ -204,8 +201,6 @@ export class InteractiveClaude implements ProviderSession {
       this.#ports.emit({ type: "conversation", resume: session.sessionId });
     }
     this.#session = session;
-    this.#conversations.delete(session.sessionId);
-    this.#conversations.add(session.sessionId);
     if (session.activity === this.#activity || !this.#ready) return;
     this.#activity = session.activity;
     this.#ports.emit({
@@ -274,6 +269,7 @@ export class InteractiveClaude implements ProviderSession {
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { deliveryId, text } = delivery;
+    if (this.#session !== null) this.#memory.note(this.#session.sessionId);
     this.#follower.handed(deliveryId, text, this.#channel.pathOf(deliveryId));
     this.#held ??= [];
     try {
@@ -300,7 +296,7 @@ export class InteractiveClaude implements ProviderSession {
 
   async probe(deliveryIds: string[]): Promise<Map<string, ProbeResult>> {
     const results = new Map<string, ProbeResult>();
-    let asked: string[] = [];
+    const asked: string[] = [];
     for (const id of deliveryIds) {
       if (this.#follower.has(id) && this.#activity !== "idle") {
         results.set(id, { state: "placed", evidence: "held by the running claude" });
@@ -308,13 +304,12 @@ export class InteractiveClaude implements ProviderSession {
     }
     try {
       const notices = this.#channel.socketPath === null;
-      for (const sessionId of [...this.#conversations].reverse()) {
-        const path = await findTranscript(this.#launch.env, this.#launch.cwd, sessionId);
-        for (const [id, result] of await probeTranscript(path, asked, { notices })) results.set(id, result);
-        asked = asked.filter((id) => results.get(id)?.state === "absent");
-        if (asked.length === 0) break;
+      // A message that waited while the person turned to another conversation may have come there.
+      const present = this.#session === null ? [] : [this.#session.sessionId];
+      const conversations = new Set([...present, ...this.#memory.ids]);
+      for (const [id, result] of await probeTranscripts(this.#launch, conversations, asked, { notices })) {
+        results.set(id, result);
       }
-      for (const id of asked) if (!results.has(id)) results.set(id, { state: "absent" });
     } catch (error) {
       for (const id of asked) results.set(id, { state: "unknown", reason: messageOf(error) });
     }

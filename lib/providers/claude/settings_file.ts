@@ -2,7 +2,7 @@ import { join, resolve } from "@std/path";
 import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import { writeFileAtomic } from "../../base/private_file.ts";
 import type { ProviderLaunch } from "../contract.ts";
-import { withoutSettings } from "./arguments.ts";
+import { splitArguments } from "./own_arguments.ts";
 
 const SETTINGS_FILE = "claude-settings.json";
 
@@ -15,7 +15,7 @@ export function mergedSettings(
   launch: Pick<ProviderLaunch, "args" | "cwd">,
   ours: readonly Record<string, unknown>[],
 ): Record<string, unknown> {
-  const { settings } = withoutSettings(launch.args);
+  const { settings } = splitArguments(launch.args);
   return ours.reduce(merge, settings === null ? {} : readSettings(settings, launch.cwd));
 }
 

@@ -1,7 +1,7 @@
 import { join } from "@std/path";
 import { lines } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
-import type { ProbeResult } from "../contract.ts";
+import type { ProbeResult, ProviderLaunch } from "../contract.ts";
 import { noticeToken } from "./notice.ts";
 
 const LINE_LIMIT = 16 * 1024 * 1024;
@@ -81,6 +81,24 @@ interface Found {
   /** For a delivery that was a pointer: the tool call under way that reads its text, and whether one did. */
   reading: string | null;
   read: boolean;
+}
+
+/** Looks for deliveries in several conversations, one after the other; what is in none of them is absent. */
+export async function probeTranscripts(
+  { env, cwd }: Pick<ProviderLaunch, "env" | "cwd">,
+  conversations: Iterable<string>,
+  deliveryIds: readonly string[],
+  options: { notices: boolean } = { notices: false },
+): Promise<Map<string, ProbeResult>> {
+  const results = new Map<string, ProbeResult>(deliveryIds.map((id) => [id, { state: "absent" }]));
+  let asked = [...deliveryIds];
+  for (const sessionId of conversations) {
+    if (asked.length === 0) break;
+    const path = await findTranscript(env, cwd, sessionId);
+    for (const [id, result] of await probeTranscript(path, asked, options)) results.set(id, result);
+    asked = asked.filter((id) => results.get(id)?.state === "absent");
+  }
+  return results;
 }
 
 /**

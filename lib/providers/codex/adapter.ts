@@ -12,6 +12,7 @@ export function createCodexAdapter(): ProviderAdapter {
     window: 1,
     buildSpawnArgs: (launch) => serverArguments(splitArguments(launch.args), "SHA256", 0),
     async prepare(setup, ports) {
+      splitArguments(setup.args);
       await headStart.begin(setup, ports);
       // Loaded while the server starts; `spawn` says what may be wrong with it.
       import("./session.ts").catch(() => {});

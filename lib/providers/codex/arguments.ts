@@ -1,9 +1,11 @@
 import { RunnerError, shown } from "../../base/errors.ts";
 import type { ApprovalMode } from "../contract.ts";
 
-/** Settings of a thread that a person's arguments ask for. */
+/** What a person's arguments ask for. */
 export interface ThreadArguments {
   model: string | null;
+  /** Thread of `resume ID`, as Codex's own command line says it; null without. */
+  resume: string | null;
   /** Forwarded to the app-server, which knows fewer flags than the TUI (0.169.0). */
   serverArgs: string[];
 }
@@ -17,14 +19,26 @@ const SERVER_FLAGS: Readonly<Record<string, number>> = {
   "--strict-config": 0,
 };
 
+/** What a person may want with arguments that the app-server does not take, and how it is said here. */
+const INSTEAD: readonly [pattern: RegExp, hint: string][] = [
+  [/^(?:resume|fork)$/, `"resume ID" goes on with a conversation, as --conversation ID does`],
+  [/^(?:-a|--ask-for-approval|-s|--sandbox|--full-auto|--yolo|--dangerously-.*)$/, "use --approval MODE"],
+  [/^(?:-C|--cd)$/, "use --cwd DIR"],
+  [/^[^-]/, "a first prompt is --prompt TEXT"],
+];
+
 /**
  * Splits a person's codex arguments into what the app-server takes and what belongs to the thread. Throws
- * `E_PROVIDER_CMD` for flags of the TUI that mean nothing here, since the server would end with a usage error.
+ * `E_PROVIDER_CMD` for those of the TUI that mean nothing here, since the server would end with a usage error.
  */
 export function splitArguments(args: readonly string[]): ThreadArguments {
-  const result: ThreadArguments = { model: null, serverArgs: [] };
+  const result: ThreadArguments = { model: null, resume: null, serverArgs: [] };
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
+    if (arg === "resume" && /^[^-]/.test(args[i + 1] ?? "-")) {
+      result.resume = args[++i]!;
+      continue;
+    }
     const [name, joined] = /^(--[^=]+)=([\s\S]*)$/.exec(arg)?.slice(1) ?? [arg, undefined];
     if (name === "-m" || name === "--model") {
       result.model = joined ?? args[++i] ?? null;
@@ -33,8 +47,8 @@ export function splitArguments(args: readonly string[]): ThreadArguments {
     const values = SERVER_FLAGS[name!];
     if (values === undefined) {
       throw new RunnerError("E_PROVIDER_CMD", `codex app-server does not take "${shown(arg)}"`, {
-        hint:
-          "headless codex takes -m MODEL, -c KEY=VALUE, --enable, --disable; approval modes are --approval",
+        hint: INSTEAD.find(([pattern]) => pattern.test(name!))?.[1] ??
+          "it takes -m MODEL, -c KEY=VALUE, --enable, --disable and resume ID",
       });
     }
     result.serverArgs.push(arg);

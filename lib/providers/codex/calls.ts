@@ -42,6 +42,11 @@ export function isGone(error: unknown): boolean {
   return error instanceof RpcError && /no rollout|not found|not loaded/i.test(error.message);
 }
 
+/** True when the server cannot make sense of what it was asked, such as of an id. */
+export function isBadRequest({ rpcCode }: RpcError): boolean {
+  return rpcCode === -32600 || rpcCode === -32602;
+}
+
 /** Right after a turn began the answer may be -32601 for a moment (0.169.0, measured). */
 async function patient<T>(clock: Clock, ask: () => Promise<T>): Promise<T> {
   for (let attempt = 0;; attempt++) {

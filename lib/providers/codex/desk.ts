@@ -1,10 +1,19 @@
-import { messageOf } from "../../base/errors.ts";
+import { messageOf, shown } from "../../base/errors.ts";
+import type { ConversationMemory } from "../conversation_memory.ts";
 import type { ProviderLaunch, ProviderPorts } from "../contract.ts";
 import { approvalSettings, type ThreadArguments } from "./arguments.ts";
-import { isGone, listQueue, listTurns, modeOf, type OpenedThread, resumeThread, unqueue } from "./calls.ts";
+import {
+  isBadRequest,
+  isGone,
+  listQueue,
+  listTurns,
+  modeOf,
+  type OpenedThread,
+  resumeThread,
+  unqueue,
+} from "./calls.ts";
 import type { Conversations } from "./conversations.ts";
-import type { ThreadMemory } from "./memory.ts";
-import type { RpcLink } from "./rpc.ts";
+import { RpcError, type RpcLink } from "./rpc.ts";
 import type { CodexThread } from "./thread.ts";
 
 /** What the desk works with. */
@@ -13,7 +22,7 @@ export interface DeskOptions {
   ports: ProviderPorts;
   args: ThreadArguments;
   conversations: Conversations;
-  memory: ThreadMemory;
+  memory: ConversationMemory;
   /** True once the runner was told that the conversation is open. */
   ready(): boolean;
 }
@@ -28,7 +37,7 @@ export class ThreadDesk {
   readonly #ports: ProviderPorts;
   readonly #args: ThreadArguments;
   readonly #conversations: Conversations;
-  readonly #memory: ThreadMemory;
+  readonly #memory: ConversationMemory;
   readonly #ready: () => boolean;
   /** The approval mode as the server understood it for our own thread. */
   #mode: Record<string, unknown> | null = null;
@@ -54,7 +63,7 @@ export class ThreadDesk {
     return thread ?? await this.#begin(rpc, settings);
   }
 
-  /** Null when the server does not have it any more. */
+  /** Null when the server does not have it any more; one that the person named has to be there. */
   async #takeUp(
     rpc: RpcLink,
     known: CodexThread,
@@ -64,11 +73,21 @@ export class ThreadDesk {
       await this.subscribe(rpc, known, settings);
       return known;
     } catch (error) {
+      if (this.#isNamed(known) && error instanceof RpcError && (isGone(error) || isBadRequest(error))) {
+        const reason = `codex has no conversation "${shown(known.id)}" (${shown(error.message, 200)})`;
+        this.#ports.emit({ type: "refused", reason });
+        throw error;
+      }
       if (!isGone(error)) throw error;
       this.#ports.log.warn("the conversation is gone, a new one begins", { threadId: known.id });
       this.#conversations.drop(known);
       return null;
     }
+  }
+
+  #isNamed({ id }: CodexThread): boolean {
+    return this.#launch.opening && !this.#ready() &&
+      (id === this.#args.resume || id === this.#launch.conversation);
   }
 
   async #begin(rpc: RpcLink, settings: Record<string, unknown>): Promise<CodexThread> {

@@ -1,6 +1,7 @@
 import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import type { ExitStatus } from "../../process/contract.ts";
+import { ConversationMemory } from "../conversation_memory.ts";
 import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
 import { splitArguments } from "./arguments.ts";
 import { isGone } from "./calls.ts";
@@ -8,7 +9,6 @@ import { Connection } from "./connection.ts";
 import { Conversations } from "./conversations.ts";
 import { ThreadDesk } from "./desk.ts";
 import type { HeadStart } from "./head_start.ts";
-import { ThreadMemory } from "./memory.ts";
 import { Moves } from "./moves.ts";
 import { probeThreads } from "./probe.ts";
 import { RpcError, type RpcLink, UNANSWERED } from "./rpc.ts";
@@ -39,7 +39,7 @@ export class CodexSession implements ProviderSession {
   readonly #terminal: CodexTerminal;
   readonly #address: Address;
   readonly #conversations: Conversations;
-  readonly #memory: ThreadMemory;
+  readonly #memory: ConversationMemory;
   readonly #desk: ThreadDesk;
   readonly #moves: Moves;
   readonly #over = new AbortController();
@@ -71,7 +71,7 @@ export class CodexSession implements ProviderSession {
     this.#ports = ports;
     this.#terminal = terminal;
     this.#address = address;
-    const memory = this.#memory = new ThreadMemory(launch.stateDir);
+    const memory = this.#memory = new ConversationMemory(launch.stateDir);
     const conversations = this.#conversations = new Conversations({
       interactive: !launch.headless,
       emit: (event) => ports.emit(event),
@@ -81,7 +81,8 @@ export class CodexSession implements ProviderSession {
     const desk = this.#desk = new ThreadDesk({ launch, ports, args, conversations, memory, ready });
     const over = this.#over.signal;
     this.#moves = new Moves({ ports, conversations, desk, terminal, over, link: () => this.#link(over) });
-    if (launch.resume !== null) this.#conversations.turnTo(launch.resume).assumePaused();
+    const first = launch.opening ? args.resume ?? launch.resume : launch.resume;
+    if (first !== null) this.#conversations.turnTo(first).assumePaused();
     this.exited = server.child.exited.then(async (status) => {
       this.#over.abort(new RunnerError("E_RPC", "codex ended"));
       this.#connection?.close();

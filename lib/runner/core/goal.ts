@@ -1,7 +1,7 @@
 import { flagDuration } from "../../base/duration.ts";
 import type { ErrorCode } from "../../base/errors.ts";
 import type { JournalRow, MessageState } from "../../inbox/contract.ts";
-import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
+import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { ExitOutcome, Now, State } from "./types.ts";
 
@@ -77,6 +77,8 @@ export interface RunReport {
   messages: { done: number; failed: number; dead: number; open: number };
   text: string | null;
   failure: string | null;
+  /** Conversation that the run ended in; null when none was open. */
+  conversation: string | null;
   providerExit: ExitStatus | null;
 }
 
@@ -315,6 +317,7 @@ export function reportOf(state: State): RunReport {
     messages: { done: run.done, failed: run.failed, dead: run.dead, open },
     text: run.text,
     failure: run.failure,
+    conversation: state.opening ? null : state.resume,
     providerExit: run.providerExit,
   };
 }
@@ -322,9 +325,4 @@ export function reportOf(state: State): RunReport {
 /** Prompts of an earlier run: each belongs to its run, which is over, and whoever wants it again gives it again. */
 export function abandoned(state: State): JournalRow[] {
   return [...state.rows.values()].filter((row) => row.storeId === LOCAL_STORE);
-}
-
-/** True when a job may begin a conversation of its own: nothing of an earlier run waits for its evidence. */
-export function beginsAnew(goal: Goal, open: readonly JournalRow[]): boolean {
-  return goal.once === "prompt" && !open.some((row) => row.storeId !== LOCAL_STORE && inFlight(row.state));
 }

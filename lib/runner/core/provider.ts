@@ -6,7 +6,7 @@ import { unwanted } from "./claims.ts";
 import { used } from "./goal.ts";
 import { requeue, rowOf } from "./ledger.ts";
 import { done, evidence, failedTurn, holdQueue } from "./turns.ts";
-import type { Effect, Now, State } from "./types.ts";
+import type { Effect, ExitOutcome, Now, State } from "./types.ts";
 
 /** More unexpected exits than this within {@linkcode BREAKER_WINDOW_MS} are a crash loop. */
 const BREAKER_EXITS = 5;
@@ -27,8 +27,8 @@ const USELESS_EXITS = new Set([2, 126, 127]);
 export function spawn(state: State, effects: Effect[]): void {
   state.incarnation++;
   state.provider = { state: "spawning", incarnation: state.incarnation };
-  const { incarnation, resume } = state;
-  effects.push({ type: "spawn", incarnation, resume, unwanted: unwanted(state) });
+  const { incarnation, resume, opening } = state;
+  effects.push({ type: "spawn", incarnation, resume, opening, unwanted: unwanted(state) });
 }
 
 /** True when an event belongs to the provider that runs now; late ones of an old process are dropped. */
@@ -155,7 +155,17 @@ function quit(state: State, effects: Effect[], status: ExitStatus): void {
     });
     state.restarting = null;
   }
-  const outcome = { cause: { kind: "provider" as const, status }, deregister: false };
+  endAgent(state, effects, { cause: { kind: "provider", status }, deregister: false });
+}
+
+/** What the person asked of the agent cannot be had: the run ends. */
+function refused(state: State, effects: Effect[], message: string): void {
+  if (state.phase.phase !== "running") return;
+  endAgent(state, effects, { cause: { kind: "error", code: "E_PROVIDER_CMD", message }, deregister: false });
+}
+
+/** Ends the run and with it an agent that may still be there. */
+function endAgent(state: State, effects: Effect[], outcome: ExitOutcome): void {
   state.phase = { phase: "stopping", then: "exit", outcome };
   if (!("incarnation" in state.provider)) {
     state.provider = { state: "none" };
@@ -179,7 +189,9 @@ export function providerEvent(
     case "ready":
       return ready(state, effects, now, incarnation, event.resume, event.channel);
     case "conversation":
-      return setResume(state, effects, event.resume);
+      return opened(state, effects, event.resume);
+    case "refused":
+      return refused(state, effects, event.reason);
     case "activity":
       if (event.activity === "idle") state.interrupted.clear();
       if (state.provider.state !== "ready" || state.provider.activity === event.activity) return;
@@ -247,7 +259,7 @@ function ready(
   };
   state.healthySince = now.mono;
   state.interrupted.clear();
-  if (resume !== null) setResume(state, effects, resume);
+  opened(state, effects, resume);
   // A new process: what was wrong with the old one (login, quota) has to show itself again.
   state.fault = null;
   for (const key of state.flight) state.suspects.set(key, now.mono + state.config.settleMs);
@@ -257,8 +269,12 @@ function ready(
   }
 }
 
-function setResume(state: State, effects: Effect[], resume: string): void {
-  if (state.resume === resume) return;
+/** A conversation is open; null for a provider that has none. */
+function opened(state: State, effects: Effect[], resume: string | null): void {
+  const { opening } = state;
+  state.opening = false;
+  // The first one may be another than the journal has, by the person's choice.
+  if (resume === null || (state.resume === resume && !opening)) return;
   state.resume = resume;
   effects.push({ type: "persist.resume", resume });
 }

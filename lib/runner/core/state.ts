@@ -1,13 +1,18 @@
 import { Agenda } from "../../base/agenda.ts";
 import type { JournalSnapshot } from "../../inbox/contract.ts";
 import { bodyBytes, inFlight, mayAck } from "../../inbox/core/row.ts";
-import { beginsAnew, initialProgress } from "./goal.ts";
+import { initialProgress } from "./goal.ts";
 import { isTask } from "./status.ts";
 import type { CoreConfig, State } from "./types.ts";
 import { enqueue } from "./waiting.ts";
 
 /** Keys and command ids remembered for dedup. */
 export const KNOWN_LIMIT = 10_000;
+
+/** Which conversation is taken up first; null for a new one. */
+function firstConversation(wish: string, last: string | null): string | null {
+  return wish === "new" ? null : wish === "last" ? last : wish;
+}
 
 /**
  * Returns the state a run starts with: what the journal holds, nothing spawned, the bus down. Deliveries that
@@ -26,7 +31,8 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     ),
     provider: { state: "none" },
     incarnation: snapshot.incarnation,
-    resume: beginsAnew(config.goal, snapshot.open) ? null : snapshot.resume,
+    resume: firstConversation(config.conversation, snapshot.resume),
+    opening: true,
     bus: "down",
     storeId: null,
     clockOffset: null,

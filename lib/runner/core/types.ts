@@ -20,6 +20,8 @@ export interface CoreConfig {
   capabilities: string[];
   headless: boolean;
   goal: Goal;
+  /** The conversation that the run begins with: `last`, `new`, or the id of one. */
+  conversation: string;
   /** Deliveries in flight per provider session. */
   window: number;
   /** Lifecycle commands from the bus are refused when false (`--no-remote-lifecycle`). */
@@ -125,7 +127,7 @@ export type Effect =
   | { type: "fetch"; key: string; messageId: number }
   /** A finished message was offered again. */
   | { type: "reoffered"; key: string; messageId: number }
-  | { type: "spawn"; incarnation: number; resume: string | null; unwanted: string[] }
+  | { type: "spawn"; incarnation: number; resume: string | null; opening: boolean; unwanted: string[] }
   | { type: "probe"; incarnation: number; deliveryIds: string[] }
   | { type: "interrupt" }
   | { type: "stop-provider"; graceful: boolean; timeoutMs: number }
@@ -218,6 +220,8 @@ export interface State {
   provider: ProviderState;
   incarnation: number;
   resume: string | null;
+  /** No conversation was open in this run yet: what the person gave for its beginning still counts. */
+  opening: boolean;
   bus: "down" | "up" | "auth";
   /** The store that the relay served last; null until it was reached. Message ids mean nothing in another one. */
   storeId: string | null;

@@ -1,14 +1,14 @@
 import { join } from "@std/path";
-import { writeFileAtomic } from "../../base/private_file.ts";
+import { writeFileAtomic } from "../base/private_file.ts";
 
-const FILE = "codex_threads.json";
+const FILE = "conversations.json";
 const LIMIT = 8;
 
 /**
- * Thread ids that messages went to, newest first, across runs. A delivery of a dead runner may be in a conversation that
- * the person had left by then, where a look into the present one would not find it.
+ * Ids of the conversations that messages went to, newest first, across runs. A delivery of a dead runner may be in one
+ * that the person had left by then, where a look into the present one would not find it.
  */
-export class ThreadMemory {
+export class ConversationMemory {
   readonly #path: string;
   #ids: string[];
 
@@ -21,10 +21,10 @@ export class ThreadMemory {
     return this.#ids;
   }
 
-  /** Notes a thread before anything is delivered there. Throws when it cannot be written. */
-  note(threadId: string): void {
-    if (this.#ids[0] === threadId) return;
-    this.#ids = [threadId, ...this.#ids.filter((id) => id !== threadId)].slice(0, LIMIT);
+  /** Notes a conversation before anything is delivered there. Throws when it cannot be written. */
+  note(conversation: string): void {
+    if (this.#ids[0] === conversation) return;
+    this.#ids = [conversation, ...this.#ids.filter((id) => id !== conversation)].slice(0, LIMIT);
     writeFileAtomic(this.#path, JSON.stringify(this.#ids) + "\n");
   }
 }
