@@ -271,10 +271,10 @@ function ready(
 
 /** A conversation is open; null for a provider that has none. */
 function opened(state: State, effects: Effect[], resume: string | null): void {
-  const { opening } = state;
+  // What was not open before is known from the journal, unless the person named it.
+  const known = state.resume === resume && !(state.opening && state.config.conversation === resume);
   state.opening = false;
-  // The first one may be another than the journal has, by the person's choice.
-  if (resume === null || (state.resume === resume && !opening)) return;
+  if (resume === null || known) return;
   state.resume = resume;
   effects.push({ type: "persist.resume", resume });
 }
