@@ -24,3 +24,8 @@ export type ControlScope = "hook" | "monitor" | "admin";
 export function controlFileOf(dir: string): string {
   return join(dir, "control.json");
 }
+
+/** The file beside it for the operator's side, which also names the runner's process. */
+export function adminFileOf(dir: string): string {
+  return join(dir, "admin.json");
+}

@@ -1,4 +1,3 @@
-import { join } from "@std/path";
 import { delay, TIMED_OUT, withDeadline } from "../base/clock.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
@@ -10,7 +9,7 @@ import { decodeJson, isRecord } from "../protocol/codec.ts";
 import { httpStatusOf } from "../protocol/http_status.ts";
 import { INCARNATION_HEADER } from "../protocol/control.ts";
 import type { MonitorPort } from "../providers/contract.ts";
-import { type ControlEvents, controlFileOf, type ControlScope } from "./contract.ts";
+import { adminFileOf, type ControlEvents, controlFileOf, type ControlScope } from "./contract.ts";
 import { MonitorDoor } from "./monitor.ts";
 
 const STATUS_BODY = 8 * 1024;
@@ -157,7 +156,7 @@ export function serveControl(options: ControlOptions): ControlServer {
 
   const url = `http://127.0.0.1:${port}`;
   const controlFile = controlFileOf(dir);
-  const adminFile = join(dir, "admin.json");
+  const adminFile = adminFileOf(dir);
   writeFileAtomic(
     controlFile,
     JSON.stringify({ url, agentId: options.agentId, token: tokens.hook, monitorToken: tokens.monitor }) +

@@ -4,7 +4,6 @@ import { selfCommand } from "../../lib/cli/self_command.ts";
 import { unpackPlugin } from "../../lib/providers/claude/plugin.ts";
 import { realClis } from "../support/real_clis.ts";
 import { withRealAgent } from "../support/real_home.ts";
-import { processesWith } from "../support/runner_process.ts";
 import { answer, command, conversationOf, DIALOG, quit, seat, sessionOf } from "../support/claude_seat.ts";
 import { BIG, gone, heldBy401, receiptOf, send, stagesOf, statusIs } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
@@ -244,25 +243,5 @@ Deno.test("claude plugin validate accepts the plugin as it is unpacked, and a se
     assertStringIncludes(JSON.stringify(agent.model.requests.at(-1)!.body), "agent-relay:relay");
     runner.kill("SIGTERM");
     assertEquals(await runner.ended(), 0, runner.err);
-  });
-});
-
-Deno.test("--detach runs the agent in a tmux session of its own, reachable over the bus", async () => {
-  await withRealAgent("claude", async (agent) => {
-    const env = { TMUX_TMPDIR: agent.dir };
-    const started = await agent.home.run(["claude", "--label", "api", "--detach"], { env });
-    assertEquals([started.code, started.err], [0, ""]);
-    assertStringIncludes(started.out, "tmux attach -t claude-relay-api");
-    await agent.home.untilReady("api");
-    await send(agent, "marker-detached [[say from tmux]]", "--wait-reply");
-    const again = await agent.home.run(["claude", "--label", "api", "--detach"], { env });
-    assertEquals(again.code, 1);
-    assertStringIncludes(again.err, "E_CONFLICT");
-    const stopped = await agent.home.run(["stop", "label:api"]);
-    assertEquals(stopped.code, 0, stopped.err);
-    await until(
-      "no process",
-      async () => (await processesWith(`AGENT_RELAY_CONTROL_FILE=${agent.home.home}`)).length === 0,
-    );
   });
 });

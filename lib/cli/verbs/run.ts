@@ -60,22 +60,28 @@ async function supervise(
 ): Promise<number> {
   const { flags, positionals, providerArgs } = invocation;
   const provider = positionals[0]!;
+  const detaching = flags.detach === true ? await import("../run/detach.ts") : null;
+  detaching?.checkInput(invocation);
   const settings = await resolveRun(provider, providerArgs, {
     flags,
     env: io.env,
     cwd: io.cwd,
     readStdin: () => io.readStdin(),
   });
-  if (flags.detach === true) {
+  const agentId = settings.agentId.value ??
+    stableAgentId({
+      host: Deno.hostname(),
+      provider,
+      label: settings.label.value,
+      cwd: settings.cwd.value,
+    });
+  if (detaching !== null) {
     if (settings.headless) {
       throw new RunnerError("E_FLAG", "--detach is for an agent in a terminal", {
         hint: "leave --headless away",
       });
     }
-    const { detach } = await import("../run/detach.ts");
-    const name = await detach(settings, invocation, io);
-    io.out(`agent runs in tmux session ${name}; attach with: tmux attach -t ${name}\n`);
-    return 0;
+    return await detaching.detach(settings, invocation, { agentId, io, clock: systemClock });
   }
   if (!settings.headless && !(io.outIsTerminal && Deno.stdin.isTerminal())) {
     throw new RunnerError("E_USAGE", `${provider} needs a terminal`, { hint: "use --headless" });
@@ -91,14 +97,7 @@ async function supervise(
     if (io.errIsTerminal || line.level === "warn" || line.level === "error") io.err(humanLine(line));
     reporter.log(line);
   };
-  const name = settings.agentId.value ??
-    stableAgentId({
-      host: Deno.hostname(),
-      provider,
-      label: settings.label.value,
-      cwd: settings.cwd.value,
-    });
-  const logFile = openLogFile(join(settings.paths.logsDir, `${name}.log`));
+  const logFile = openLogFile(join(settings.paths.logsDir, `${agentId}.log`));
   const log = createLogger({ level, clock: systemClock, redactor, sinks: [toTerminal, logFile.sink] });
   onTrouble((message) => log.warn(message));
   // Before the first child exists: a signal at any time finds a handler (R-11).

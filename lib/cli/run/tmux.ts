@@ -1,0 +1,82 @@
+import { RunnerError, shown } from "../../base/errors.ts";
+
+/** Lines kept of what a command said at its end. */
+const LAST_LINES = 20;
+
+/** How the command of a session is. */
+export type Pane =
+  | { state: "runs" }
+  /** It ended with another code than 0 and left its last words. */
+  | { state: "ended"; code: number; text: string }
+  /** The session is not there, or no more: a command that ends with 0 takes it along. */
+  | { state: "gone" };
+
+/** Stands between a command's last words and the line that follows them. */
+const MARK = "[ended with code ";
+
+/**
+ * Keeps the window of a command that failed, so that its last words can be read. By a shell, since `remain-on-exit` of
+ * tmux 3.3a keeps the windows of all programs that close their terminal before they end, and never learns their codes.
+ * Ctrl-C is the command's.
+ */
+const KEEP = `trap : INT QUIT
+"$@"
+code=$?
+[ "$code" -eq 0 ] && exit 0
+printf '\\n%s\\n' "${MARK}$code; Enter closes the window]"
+tmux set-option -p @exit "$code"
+read -r line
+exit "$code"`;
+
+/** Starts a command in a detached session of its own; false when one of that name is there. Throws `E_PROVIDER_CMD`. */
+export async function newSession(
+  session: string,
+  command: readonly string[],
+  { cwd, env }: { cwd: string; env: readonly (readonly [name: string, value: string])[] },
+): Promise<boolean> {
+  const variables = env.flatMap(([name, value]) => ["-e", `${name}=${value}`]);
+  const start = ["new-session", "-d", "-s", session, "-c", cwd, ...variables, "--", "sh", "-c", KEEP, "sh"];
+  const { code, err } = await tmux([...start, ...command.map(literal)]);
+  if (code === 0) return true;
+  if (/duplicate session/.test(err)) return false;
+  throw new RunnerError("E_PROVIDER_CMD", `tmux cannot start the session: ${shown(err.trim())}`);
+}
+
+/** Returns how the command of a session is. */
+export async function paneOf(session: string): Promise<Pane> {
+  const target = `=${session}:`;
+  const { code, out } = await tmux(["display-message", "-p", "-t", target, "#{pane_pid} #{@exit}"]);
+  const [pid = "", status = ""] = out.trim().split(" ");
+  if (code !== 0 || pid === "") return { state: "gone" };
+  if (status === "") return { state: "runs" };
+  const shot = await tmux(["capture-pane", "-p", "-J", "-S", String(-LAST_LINES), "-t", target]);
+  return { state: "ended", code: Number(status), text: shot.out.split(MARK)[0]!.trim() };
+}
+
+/** Ends a session. Idempotent. */
+export async function killSession(session: string): Promise<void> {
+  await tmux(["kill-session", "-t", `=${session}`]);
+}
+
+/** A last `;` of an argument would separate commands. */
+function literal(arg: string): string {
+  return arg.endsWith(";") ? `${arg.slice(0, -1)}\\;` : arg;
+}
+
+async function tmux(args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
+  try {
+    const { code, stdout, stderr } = await new Deno.Command("tmux", {
+      args: [...args],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    const decoder = new TextDecoder();
+    return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new RunnerError("E_PROVIDER_CMD", `"tmux" not found on PATH`, {
+      hint: "--detach needs tmux; or use --headless",
+    });
+  }
+}
