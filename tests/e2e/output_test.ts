@@ -76,3 +76,19 @@ Deno.test("a job's lines all reach a reader that begins late, the result last", 
     assertStringIncludes(said, LONG);
   });
 });
+
+Deno.test("a relay by itself serves on when neither of its outputs can be written", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const relay = home.start(["relay"], {
+      below: ["/bin/sh", "-c", 'exec "$@" > /dev/full 2> /dev/full', "sh"],
+    });
+    const agent = home.start(["echo", "--headless", "--label", "api"]);
+    await home.untilReady("api");
+    assertEquals((await home.run(["send", "label:api", "hello", "--wait-reply"])).out, "echo: hello\n");
+    agent.kill("SIGTERM");
+    assertEquals(await agent.ended(), 0, agent.err);
+    relay.kill("SIGTERM");
+    assertEquals(await relay.ended(), 0);
+  });
+});

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
 import { createProcesses } from "../../lib/process/mod.ts";
@@ -63,7 +63,8 @@ Deno.test("echo says of a delivery behind a slow turn that the agent holds it", 
       ["strange", "absent"],
     ]);
     const { signal: how } = await session.shutdown({ graceful: true, timeoutMs: 10_000 });
-    assertEquals(how, "SIGTERM", "the grace was not needed");
+    // By our word or by the signal that follows it, whichever it takes first.
+    assert(how === null || how === "SIGTERM", `the grace was not enough: ${how}`);
     await processes.dispose({ graceMs: 0 });
   });
 });

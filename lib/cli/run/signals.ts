@@ -6,15 +6,59 @@ export interface SignalTrap {
   dispose(): void;
 }
 
-const WINDOWS: Deno.Signal[] = ["SIGINT", "SIGBREAK"];
-const UNIX: Deno.Signal[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+/**
+ * Calls back with the signals that ask this process to end; returns how to stop that. SIGHUP is none where it was to be
+ * ignored (`nohup`). To leave it alone then would not do: with the first listener of any signal Deno takes SIGHUP too, and
+ * ends the process at it (2.9.6, measured).
+ */
+export function onEndSignal(tell: (signal: string) => void): () => void {
+  const names: Deno.Signal[] = Deno.build.os === "windows"
+    ? ["SIGINT", "SIGBREAK"]
+    : ["SIGINT", "SIGTERM", "SIGHUP"];
+  const spared = isHangUpIgnored();
+  const handlers = names.map((name) => {
+    const handler = name === "SIGHUP"
+      ? () => void spared.then((ignored) => ignored ? undefined : tell(name))
+      : () => tell(name);
+    Deno.addSignalListener(name, handler);
+    return { name, handler };
+  });
+  return () => {
+    for (const { name, handler } of handlers) Deno.removeSignalListener(name, handler);
+  };
+}
+
+/** Prints the signals that a process ignores from its start: it has them from ours. */
+const IGNORED = `while read -r name mask; do [ "$name" = SigIgn: ] && echo "$mask"; done < /proc/self/status`;
+
+/**
+ * Resolves with whether this process was started with SIGHUP ignored, which Linux tells. Asked of a child, made before the
+ * first listener changes it for us: Deno lets nobody read `/proc` without all permissions. An agent in the person's
+ * terminal is not under `nohup`, which takes standard input away.
+ */
+async function isHangUpIgnored(): Promise<boolean> {
+  if (Deno.build.os !== "linux" || Deno.stdin.isTerminal()) return false;
+  try {
+    const asked = new Deno.Command("/bin/sh", {
+      args: ["-c", IGNORED],
+      env: {},
+      clearEnv: true,
+      stdin: "null",
+      stderr: "null",
+    });
+    const mask = new TextDecoder().decode((await asked.output()).stdout).trim();
+    // One bit for each signal, SIGHUP is the first.
+    return (Number.parseInt(mask.slice(-1), 16) & 1) === 1;
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Traps the signals that end a run, and errors nobody caught: those would end the process on the spot and leave the
  * agent without its supervisor, so they become a stop in order instead (R-22).
  */
 export function trapSignals(): SignalTrap {
-  const names = Deno.build.os === "windows" ? WINDOWS : UNIX;
   let listener: ((signal: string) => void) | null = null;
   let waiting: string[] = [];
   let crashed: unknown;
@@ -22,11 +66,7 @@ export function trapSignals(): SignalTrap {
     if (listener === null) waiting.push(signal);
     else listener(signal);
   };
-  const handlers = names.map((name) => {
-    const handler = () => tell(name);
-    Deno.addSignalListener(name, handler);
-    return { name, handler };
-  });
+  const untrap = onEndSignal(tell);
   const crash = (event: Event, error: unknown) => {
     event.preventDefault();
     crashed ??= error;
@@ -49,7 +89,7 @@ export function trapSignals(): SignalTrap {
       return crashed;
     },
     dispose() {
-      for (const { name, handler } of handlers) Deno.removeSignalListener(name, handler);
+      untrap();
       globalThis.removeEventListener("error", onError);
       globalThis.removeEventListener("unhandledrejection", onRejection);
     },

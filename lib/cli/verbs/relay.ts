@@ -12,7 +12,9 @@ import { DEFAULT_RELAY_PORT } from "../../config/relay_url.ts";
 import { ownRelayToken, readTokenFile } from "../../config/token.ts";
 import type { RelayServer } from "../../relay/contract.ts";
 import { serveRelay } from "../../relay/serve.ts";
-import type { Verb } from "../contract.ts";
+import type { Invocation, Io, Verb } from "../contract.ts";
+import { runIo } from "../run/run_io.ts";
+import { onEndSignal } from "../run/signals.ts";
 import { durationFlag } from "./run.ts";
 
 const LEASE_MS = 60_000;
@@ -20,8 +22,17 @@ const LEASE_MS = 60_000;
 const TAKEOVER_MS = 15_000;
 const RETRY_MS = 25;
 
-/** Serves the relay by itself until SIGTERM, SIGINT or SIGHUP. */
-export const run: Verb = async ({ flags }, io) => {
+/** Serves the relay by itself until SIGTERM, SIGINT or SIGHUP. What nobody reads of its outputs stops it as little. */
+export const run: Verb = async (invocation, given) => {
+  const outputs = runIo(given, { clock: systemClock, form: "text" });
+  try {
+    return await serve(invocation, outputs.io);
+  } finally {
+    await outputs.end(false);
+  }
+};
+
+async function serve({ flags }: Invocation, io: Io): Promise<number> {
   const text = (name: string) => typeof flags[name] === "string" ? flags[name] : undefined;
   const paths = resolvePaths(io.env);
   const { config } = await loadConfigFiles(paths, null, io.env);
@@ -43,11 +54,9 @@ export const run: Verb = async ({ flags }, io) => {
     sinks: [(line) => io.err(humanLine(line))],
   });
   const stop = Promise.withResolvers<void>();
-  const onSignal = () => stop.resolve();
-  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
-  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
+  const untrap = onEndSignal(() => stop.resolve());
   try {
-    const serve = () =>
+    const begin = () =>
       serveRelay({
         hostname,
         port,
@@ -59,7 +68,7 @@ export const run: Verb = async ({ flags }, io) => {
         clock: systemClock,
         log,
       });
-    const server = await serveOrTakeOver(serve, port, token);
+    const server = await serveOrTakeOver(begin, port, token);
     io.out(
       flags.json === true
         ? JSON.stringify({ url: server.url, port: server.port, storeId: server.storeId, pid: Deno.pid }) +
@@ -70,16 +79,16 @@ export const run: Verb = async ({ flags }, io) => {
     await server.stop();
     return 0;
   } finally {
-    for (const signal of signals) Deno.removeSignalListener(signal, onSignal);
+    untrap();
   }
-};
+}
 
 /**
  * Serves; when a runner serves an embedded relay on the port, asks it to yield and takes its place. Another runner may
  * be faster than we are: that one is asked as well.
  */
 async function serveOrTakeOver(
-  serve: () => Promise<RelayServer>,
+  begin: () => Promise<RelayServer>,
   port: number,
   token: string | null,
 ): Promise<RelayServer> {
@@ -88,7 +97,7 @@ async function serveOrTakeOver(
   let yielded = false;
   for (;;) {
     try {
-      return await serve();
+      return await begin();
     } catch (error) {
       if (!(error instanceof RunnerError) || (error.code !== "E_RELAY_PORT" && error.code !== "E_STATE")) {
         throw error;
