@@ -3,6 +3,7 @@ import { messageOf } from "../base/errors.ts";
 import type { JournalRow } from "../inbox/contract.ts";
 import { keyOf } from "../inbox/core/row.ts";
 import type { CallFailure } from "../sdk/contract.ts";
+import { endReason } from "./core/status.ts";
 import type { CoreConfig, Effect, Event, ExitOutcome } from "./core/types.ts";
 import type { Outbox } from "./outbox.ts";
 import type { RunnerPorts } from "./ports.ts";
@@ -219,7 +220,8 @@ export async function finish(
     if (bus.transportState.state !== "registered") return;
     await relay.settled;
     await outbox.flush();
-    await bus.statusAsync({ agentStatus: "offline", ready: false }, GOODBYE_MS);
+    const meta = { reason: endReason(outcome) };
+    await bus.statusAsync({ agentStatus: "offline", ready: false, meta }, GOODBYE_MS);
     const agentId = bus.transportState.state === "registered" ? bus.transportState.registered.agentId : null;
     if (outcome.deregister && agentId !== null) await http.deleteAgent(agentId);
     if (outcome.cause.kind === "command") {

@@ -247,3 +247,23 @@ Deno.test("a signal at any time of the start ends the run in order, with no proc
     assertEquals((await home.agents()).length, 0);
   });
 });
+
+Deno.test("an agent that could not go on is offline with the reason, for whoever asks later", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const relay = home.start(["relay"]);
+    await until("the relay", () => relay.out.includes("\n"));
+    const broken = `${dir}/claude`;
+    Deno.writeTextFileSync(broken, "#!/bin/sh\nexit 2\n", { mode: 0o755 });
+    home.provider("claude", { command: broken });
+    const { code, err } = await home.run(["claude", "--headless", "--label", "api"]);
+    assertEquals(code, 5, err);
+    const why = "the provider cannot be started (exit code 2)";
+    assertStringIncludes(err, why);
+    const [agent] = await home.agents();
+    const { reason } = agent!.meta as { reason: string };
+    assertEquals([agent!.status, agent!.ready, reason], ["offline", false, `ended: ${why}`]);
+    relay.kill("SIGTERM");
+    assertEquals(await relay.ended(), 0);
+  });
+});

@@ -530,3 +530,32 @@ Deno.test("step() ends the run at once when the agent cannot have what the perso
     { kind: "error", code: "E_PROVIDER_CMD", message: "no conversation named" },
   ]);
 });
+
+Deno.test("step() answers a restart that comes to nothing when the run ends, with the reason", () => {
+  const updates = (world: CoreWorld) =>
+    world.of("command.update").map(({ update }) => [update.commandId, update.status, update.error]);
+  // The new provider cannot be started.
+  const broken = new CoreWorld().up();
+  broken.post(lifecycle("c1", "agent.restart"));
+  broken.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
+  broken.post({ type: "spawn.failed", incarnation: 2, permanent: true, reason: "no such command" });
+  assertEquals(updates(broken).slice(2), [["c1", "failed", "the run ended: no such command"]]);
+  // A signal comes while the old one drains.
+  const told = new CoreWorld().up();
+  told.provider({ type: "activity", activity: "busy" });
+  told.post(lifecycle("c1", "agent.restart"));
+  told.post({ type: "signal", signal: "SIGTERM" });
+  told.provider({ type: "activity", activity: "idle" });
+  told.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
+  assertEquals(updates(told).slice(2), [["c1", "failed", "the run ended"]]);
+  // A provider that is ready only now is still the one that is to go.
+  const late = new CoreWorld();
+  late.post({ type: "start" });
+  late.post({ type: "spawned", incarnation: 1 });
+  late.post(lifecycle("c1", "agent.restart"));
+  late.provider({ type: "ready", resume: "r" });
+  assertEquals(updates(late).map(([, status]) => status), ["accepted", "running"]);
+  late.post({ type: "exited", incarnation: 1, status: { code: 0, signal: null } });
+  late.provider({ type: "ready", resume: "r" });
+  assertEquals(updates(late).map(([, status]) => status), ["accepted", "running", "succeeded"]);
+});

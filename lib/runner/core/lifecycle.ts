@@ -1,6 +1,7 @@
 import type { CommandPayload, CommandRefusal } from "../../protocol/frames.ts";
 import { inFlight } from "../../inbox/core/row.ts";
 import { move } from "./ledger.ts";
+import { endReason } from "./status.ts";
 import type { Effect, ExitOutcome, Now, State } from "./types.ts";
 
 /** The only commands a runner obeys (S-16). */
@@ -52,9 +53,10 @@ export function begin(state: State, effects: Effect[], now: Now, commandId: stri
   effects.push({ type: "log", level: "info", message: "lifecycle command", fields: { type, commandId } });
   const outcome: ExitOutcome = { cause: { kind: "command", commandId, action: type }, deregister: true };
   if (type === "agent.kill") stopHard(state, effects, outcome);
-  else if (type === "agent.shutdown") drain(state, effects, now, { then: "exit", outcome, commandId });
+  else if (type === "agent.shutdown") drain(state, effects, now, { then: "exit", outcome });
   else if (state.phase.phase === "running") {
-    drain(state, effects, now, { then: "respawn", outcome, commandId });
+    state.restarting = commandId;
+    drain(state, effects, now, { then: "respawn", outcome });
   }
 }
 
@@ -121,7 +123,6 @@ export function signal(state: State, effects: Effect[], now: Now, name: string):
 export interface Drain {
   then: "exit" | "respawn";
   outcome: ExitOutcome;
-  commandId?: string;
   /** How long the current turn may go on; the configured drain timeout when left out. */
   withinMs?: number;
 }
@@ -131,7 +132,7 @@ export function drain(
   state: State,
   effects: Effect[],
   now: Now,
-  { then, outcome, commandId, withinMs = state.config.drainTimeoutMs }: Drain,
+  { then, outcome, withinMs = state.config.drainTimeoutMs }: Drain,
 ): void {
   const deadline = now.mono + withinMs;
   state.phase = {
@@ -139,7 +140,6 @@ export function drain(
     deadline,
     then,
     outcome,
-    ...(commandId === undefined ? {} : { commandId }),
   };
   if (then === "exit") {
     effects.push({ type: "watchdog", hardAfterMs: withinMs + END_SLACK_MS });
@@ -181,8 +181,8 @@ export function advanceEnd(state: State, effects: Effect[], now: Now): void {
     const busy = state.provider.state === "ready" &&
       (state.flight.size > 0 || state.provider.activity !== "idle");
     if (busy && now.mono < state.phase.deadline) return;
-    const { then, outcome, commandId } = state.phase;
-    state.phase = { phase: "stopping", then, outcome, ...(commandId === undefined ? {} : { commandId }) };
+    const { then, outcome } = state.phase;
+    state.phase = { phase: "stopping", then, outcome };
     if ("incarnation" in state.provider && state.provider.state !== "stopping") {
       state.provider = { state: "stopping", incarnation: state.provider.incarnation };
       effects.push({ type: "stop-provider", graceful: true, timeoutMs: state.config.stopGraceMs });
@@ -190,12 +190,20 @@ export function advanceEnd(state: State, effects: Effect[], now: Now): void {
   }
   if (state.phase.phase !== "stopping" || "incarnation" in state.provider) return;
   if (state.phase.then === "respawn") {
-    state.restarting = state.phase.commandId ?? null;
     state.phase = { phase: "running" };
     state.provider = { state: "none" };
     return;
   }
   const { outcome } = state.phase;
+  if (state.restarting !== null) {
+    const update = {
+      commandId: state.restarting,
+      status: "failed" as const,
+      error: `the run ${endReason(outcome)}`,
+    };
+    effects.push({ type: "command.update", update });
+    state.restarting = null;
+  }
   // A turn that was cut off by the end is proven to be over; what may still be under way keeps its lease.
   releaseUndone(state, effects, now);
   state.phase = { phase: "ended" };

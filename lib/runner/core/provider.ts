@@ -147,14 +147,6 @@ export function endWithError(
 function quit(state: State, effects: Effect[], status: ExitStatus): void {
   const { phase } = state;
   if (phase.phase === "ended" || (phase.phase !== "running" && phase.then === "exit")) return;
-  const restart = state.restarting ?? (phase.phase === "running" ? null : phase.commandId ?? null);
-  if (restart !== null) {
-    effects.push({
-      type: "command.update",
-      update: { commandId: restart, status: "failed", error: "the person quit the agent" },
-    });
-    state.restarting = null;
-  }
   endAgent(state, effects, { cause: { kind: "provider", status }, deregister: false });
 }
 
@@ -263,7 +255,7 @@ function ready(
   // A new process: what was wrong with the old one (login, quota) has to show itself again.
   state.fault = null;
   for (const key of state.flight) state.suspects.set(key, now.mono + state.config.settleMs);
-  if (state.restarting !== null) {
+  if (state.restarting !== null && state.phase.phase === "running") {
     answer(state, effects, now, state.restarting, "agent.restart");
     state.restarting = null;
   }

@@ -1,6 +1,8 @@
+import { shown } from "../../base/errors.ts";
 import type { JournalRow } from "../../inbox/contract.ts";
 import type { StatusPayload } from "../../protocol/frames.ts";
-import type { State } from "./types.ts";
+import { quitByPerson } from "../../providers/quit.ts";
+import type { ExitOutcome, State } from "./types.ts";
 
 /** Why an agent is busy, in the order in which the bus is told. */
 export const BUSY_REASONS = ["provider-turn", "approval", "message", "task", "command"] as const;
@@ -76,6 +78,13 @@ export function verdictOf(state: State): Verdict {
   if (!state.storage.ok) return say("error", false, `storage: ${state.storage.reason}`);
   if (fault !== null) return say("error", false, fault.reason);
   return say(busy === 0 ? "idle" : "busy", true, null);
+}
+
+/** Says why an agent is not there any more, for whoever asks later. */
+export function endReason({ cause }: ExitOutcome): string {
+  if (cause.kind === "error") return `ended: ${shown(cause.message, 300)}`;
+  if (cause.kind !== "provider") return "ended";
+  return quitByPerson(cause.status) ? "ended: the person quit it" : `ended: exit code ${cause.status.code}`;
 }
 
 /** True when two verdicts say the same. */

@@ -191,15 +191,9 @@ export type ProviderState =
 export type Phase =
   | { phase: "running" }
   /** Lets the current turn finish until `deadline`, then stops the provider. */
-  | {
-    phase: "draining";
-    deadline: number;
-    then: "exit" | "respawn";
-    outcome: ExitOutcome;
-    commandId?: string;
-  }
+  | { phase: "draining"; deadline: number; then: "exit" | "respawn"; outcome: ExitOutcome }
   /** Waits for the provider's end. */
-  | { phase: "stopping"; then: "exit" | "respawn"; outcome: ExitOutcome; commandId?: string }
+  | { phase: "stopping"; then: "exit" | "respawn"; outcome: ExitOutcome }
   | { phase: "ended" };
 
 /** A lease as we may rely on it: counted from the request, on the monotonic clock. */
@@ -304,7 +298,7 @@ export interface State {
   /** Rows of an earlier run whose receipts the relay may not have in full; told at the first `bus.up`. */
   recovered: string[];
   commands: Map<string, CommandRow>;
-  /** The restart command that is answered once the new provider is ready. */
+  /** The restart command that is answered once the new provider is ready, or the run ends without one. */
   restarting: string | null;
   lastLifecycleAt: number;
   /** What was last published, to publish changes only. */
