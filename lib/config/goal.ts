@@ -52,9 +52,6 @@ export function goalSettings(flags: Flags, input: GoalInput): GoalSettings {
       },
     );
   }
-  if (flags.conversation !== undefined && provider === "echo") {
-    throw new RunnerError("E_FLAG", "--conversation cannot be kept: echo has none");
-  }
   const connectTimeoutMs = duration(flags["connect-timeout"]);
   if (flags["no-relay"] === true) {
     for (const name of ["relay-url", "connect-timeout", "token-file", "token-stdin"]) {

@@ -148,7 +148,7 @@ export async function resolveRun(
     headless,
     goal,
     // A job that brings its work along must not depend on what was said before it.
-    conversation: choose(setting("flag", textFlag(flags.conversation), "--conversation"), {
+    conversation: choose(setting("flag", conversationFlag(flags.conversation, provider), "--conversation"), {
       value: goal.once === "prompt" ? "new" : "last",
       source: "default",
     }),
@@ -160,6 +160,18 @@ export async function resolveRun(
       { value: github ? GITHUB_DRAIN_MS : DRAIN_MS, source: "default" },
     ),
   };
+}
+
+/** `last`, `new` or an id, which becomes part of a path. */
+function conversationFlag(flag: string | true | undefined, provider: string): string | undefined {
+  const value = textFlag(flag);
+  if (value === undefined) return undefined;
+  if (provider === "echo") throw new RunnerError("E_FLAG", "--conversation cannot be kept: echo has none");
+  if (IDENTIFIER.test(value)) return value;
+  throw new RunnerError("E_FLAG_VALUE", `"${shown(value)}" is no id of a conversation`, {
+    where: "--conversation",
+    hint: "it is an id, new, or last",
+  });
 }
 
 function settingsOf(provider: string, files: ConfigFiles): ProviderSettings {

@@ -139,10 +139,10 @@ Deno.test("the step summary shows the text in a fence it cannot close, and marku
 Deno.test("step outputs cannot be extended by the agent's text, and files are appended to", async () => {
   await withTempDir((dir) => {
     const text = "x\nend-1\nexit-code=0";
-    const outputs = stepOutputs({ ...RESULT, text }, "/tmp/r.json", "end-0123");
+    const outputs = stepOutputs({ ...RESULT, text, conversation: "c\nx=1" }, "/tmp/r.json", "end-0123");
     assertEquals(
       outputs,
-      `outcome=failed\nexit-code=1\nresult<<end-0123\n/tmp/r.json\nend-0123\ntext<<end-0123\n${text}\nend-0123\n`,
+      `outcome=failed\nexit-code=1\nconversation<<end-0123\nc\nx=1\nend-0123\nresult<<end-0123\n/tmp/r.json\nend-0123\ntext<<end-0123\n${text}\nend-0123\n`,
     );
     const env = { GITHUB_OUTPUT: join(dir, "out"), GITHUB_STEP_SUMMARY: join(dir, "summary") };
     Deno.writeTextFileSync(env.GITHUB_OUTPUT, "earlier=1\n");

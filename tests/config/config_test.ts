@@ -213,6 +213,7 @@ Deno.test("the goal of a run follows from its flags: a job with a prompt needs n
       RunnerError,
       "none",
     );
+    await assertRejects(() => conversation({ conversation: "../../x" }), RunnerError, '"../../x" is no id');
     const limits = { "max-turns": "3", "max-time": "1m", "max-cost": "2.50", "exit-on-idle": "5s" };
     const { maxTurns, maxTimeMs, maxCostUsd, exitOnIdleMs } = await goal(limits);
     assertEquals([maxTurns, maxTimeMs, maxCostUsd, exitOnIdleMs], [3, 60_000, 2.5, 5_000]);

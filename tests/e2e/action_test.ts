@@ -97,6 +97,7 @@ Deno.test("no input of the action is ever run: each is one argument of the runne
     const names = [
       "APPROVAL",
       "WORKING_DIRECTORY",
+      "CONVERSATION",
       "MAX_TURNS",
       "MAX_TIME",
       "MAX_COST",

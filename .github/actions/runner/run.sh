@@ -31,6 +31,7 @@ if [ -n "${AGENT_INPUT_RELAY_URL:-}" ]; then set -- "$@" "--relay-url=$AGENT_INP
 if [ -n "${AGENT_INPUT_CONNECT_TIMEOUT:-}" ]; then
   set -- "$@" "--connect-timeout=$AGENT_INPUT_CONNECT_TIMEOUT"
 fi
+if [ -n "${AGENT_INPUT_CONVERSATION:-}" ]; then set -- "$@" "--conversation=$AGENT_INPUT_CONVERSATION"; fi
 if [ -n "${AGENT_INPUT_PROMPT_FILE:-}" ]; then set -- "$@" "--prompt-file=$AGENT_INPUT_PROMPT_FILE"; fi
 if [ -n "${AGENT_INPUT_PROMPT:-}" ]; then
   if [ -n "${AGENT_INPUT_PROMPT_FILE:-}" ]; then

@@ -65,6 +65,7 @@ export function stepOutputs(result: RunResult, resultFile: string | null, delimi
   return [
     `outcome=${result.outcome}`,
     `exit-code=${result.exitCode}`,
+    ...(result.conversation === null ? [] : [`conversation<<${delimiter}`, result.conversation, delimiter]),
     ...(resultFile === null ? [] : [`result<<${delimiter}`, resultFile, delimiter]),
     `text<<${delimiter}`,
     cut(result.text ?? ""),
