@@ -135,11 +135,16 @@ export interface HookEvent {
   body: Record<string, unknown>;
 }
 
+/** How a provider ended, with what it said of that; its words are a line of at most 300 characters. */
+export interface ProviderExit extends ExitStatus {
+  lastWords?: string;
+}
+
 /** A running provider. */
 export interface ProviderSession {
   readonly pid: number;
   /** Resolves when the provider has ended, for whatever reason; never rejects. */
-  readonly exited: Promise<ExitStatus>;
+  readonly exited: Promise<ProviderExit>;
   /**
    * Hands one message over. Resolves when the bytes are with the provider's channel (stage `handed`), which
    * proves nothing; rejects when that failed or took over 30 s.

@@ -27,6 +27,8 @@ export interface RunnerPorts {
   launch(start: Pick<ProviderLaunch, "incarnation" | "resume" | "opening" | "unwanted">): ProviderLaunch;
   /** Returns the framed text that the model gets (S-10). */
   frame(message: Message, redelivery: number): string;
+  /** Returns a text without the secrets that are known. */
+  redact(text: string): string;
   /** Output of the agent, for a person or a CI log. */
   output(text: string): void;
   /** A message got one stage further; `local` for the run's own prompt. */

@@ -106,9 +106,10 @@ export class ProviderHost {
           emit: (event) => this.#post({ type: "provider", incarnation, event }),
         });
         this.#post({ type: "spawned", incarnation });
-        started.exited.then((status) => {
+        started.exited.then(({ lastWords, ...status }) => {
           this.#ports.providerEnded?.(status);
-          this.#post({ type: "exited", incarnation, status });
+          const said = lastWords === undefined ? {} : { lastWords: this.#ports.redact(lastWords) };
+          this.#post({ type: "exited", incarnation, status: { ...status, ...said } });
         });
         return started;
       } catch (error) {

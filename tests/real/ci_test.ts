@@ -67,6 +67,21 @@ for (const provider of ["claude", "codex"] as const) {
     });
   });
 
+  Deno.test(`${provider}: a job whose agent does not begin ends soon, with what the agent said`, async () => {
+    await withRealAgent(provider, async (agent) => {
+      const [args, words] = provider === "claude"
+        ? [["--no-such-option"], "error: unknown option '--no-such-option'"]
+        : [
+          ["-c", "model_providers=1"],
+          "Error: invalid type: integer `1`, expected a map in `model_providers`",
+        ];
+      const { code, err, result } = await job(agent, "--prompt", "hello", "--", ...args);
+      assertEquals([code, result.error?.code], [5, "E_PROVIDER_CMD"], err);
+      assertStringIncludes(result.error!.message, `the provider cannot be started (exit code 1: ${words}`);
+      assertEquals(err.match(/starting it again/g)?.length, 1, err);
+    });
+  });
+
   Deno.test(`${provider}: a turn that fails is a failed job, whatever code the agent itself ends with`, async () => {
     await withRealAgent(provider, async (agent) => {
       const bad = await job(agent, "--prompt", "[[error 400]]");

@@ -417,3 +417,33 @@ Deno.test("a job whose journal cannot be written ends before its work instead of
     message: "the journal cannot be written: ENOSPC",
   });
 });
+
+Deno.test("a job whose agent does not begin twice ends at once, with what the agent said", () => {
+  const status = { code: 1, signal: null, lastWords: "unknown option --x" };
+  const w = world({ once: "prompt" });
+  w.post({ type: "start" });
+  w.post({ type: "exited", incarnation: 1, status });
+  w.after(60_000);
+  w.post({ type: "exited", incarnation: 2, status });
+  assertEquals(outcomeOf(w), {
+    kind: "error",
+    code: "E_PROVIDER_CMD",
+    message: "the provider cannot be started (exit code 1: unknown option --x)",
+  });
+  // One that serves is tried again, as is one that had begun.
+  const again = (w: CoreWorld) => {
+    const before = w.of("spawn").length;
+    for (let i = 0; i < 2; i++) {
+      w.post({ type: "exited", incarnation: w.state.incarnation, status });
+      assertEquals(
+        w.status()?.meta?.reason,
+        "provider ended (exit code 1: unknown option --x), starting it again",
+      );
+      w.after(60_000);
+    }
+    return w.of("spawn").length - before;
+  };
+  const serves = world({});
+  serves.post({ type: "start" });
+  assertEquals([again(serves), again(world({ once: "prompt" }).up())], [2, 2]);
+});

@@ -38,7 +38,15 @@ function slowHost() {
       }),
   };
   const launch = (start: unknown) => start;
-  const ports = { clock, log: noLog, adapter, launch, processes: {}, monitor: {} } as unknown as RunnerPorts;
+  const ports = {
+    clock,
+    log: noLog,
+    adapter,
+    launch,
+    redact: String,
+    processes: {},
+    monitor: {},
+  } as unknown as RunnerPorts;
   const host = new ProviderHost(ports, (event) => events.push(event));
   return { clock, events, told, starting, host };
 }

@@ -141,6 +141,7 @@ export class Host {
     return {
       clock: world.machine.clockOf(() => this.gone),
       random: () => world.random.next(),
+      redact: (text) => text,
       afterReadyInput: (callback) => {
         if (!world.plan.batches) return queueMicrotask(callback);
         world.machine.later(0.2, () => {

@@ -75,6 +75,7 @@ export class CodexLane {
     this.runner = new Runner({ ...CONFIG, provider: "codex", maxQueue: 1_000 }, {
       clock: options.clock,
       random: options.random,
+      redact: (text) => text,
       afterReadyInput: (callback) => queueMicrotask(callback),
       log: noLog,
       bus: this.#bus(),

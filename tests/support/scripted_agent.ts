@@ -151,6 +151,7 @@ export class ScriptedAgent {
     }, {
       clock,
       random: Math.random,
+      redact: (text) => text,
       afterReadyInput,
       log: noLog,
       bus: this.bus,

@@ -118,6 +118,7 @@ export async function assemble(begun: Begun): Promise<Session> {
       control: { url: control.url, hookToken: control.tokens.hook },
     }),
     frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
+    redact: (text) => redactor.redact(text),
     watchdog: (ms) => processes.watchdog(ms),
     ...heard(follow, deps),
   });

@@ -4,7 +4,15 @@ import { messageOf, shown } from "../../base/errors.ts";
 import { isRecord } from "../../protocol/codec.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import { ConversationMemory } from "../conversation_memory.ts";
-import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
+import type {
+  Delivery,
+  ProbeResult,
+  ProviderExit,
+  ProviderLaunch,
+  ProviderPorts,
+  ProviderSession,
+} from "../contract.ts";
+import { LastWords } from "../last_words.ts";
 import { headlessArguments, settingsOf } from "./arguments.ts";
 import { conversationFor, type ConversationStart } from "./conversation.ts";
 import { unpackPlugin } from "./plugin.ts";
@@ -31,9 +39,9 @@ export class HeadlessClaude implements ProviderSession {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #encoder = new TextEncoder();
   readonly #controls = new Map<string, () => void>();
-  readonly exited: Promise<ExitStatus>;
+  readonly exited: Promise<ProviderExit>;
   #controlId = 0;
-  #lastError = "";
+  readonly #lastWords = new LastWords();
 
   static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<HeadlessClaude> {
     const conversation = await conversationFor(launch);
@@ -75,10 +83,8 @@ export class HeadlessClaude implements ProviderSession {
     this.exited = child.exited.then(async (status) => {
       await Promise.allSettled([output, errors]);
       for (const settle of this.#controls.values()) settle();
-      if (status.code !== 0 && this.#lastError !== "") {
-        ports.log.warn("claude ended", { code: status.code, last: this.#lastError });
-      }
-      return status;
+      const lastWords = this.#lastWords.text;
+      return status.code === 0 || lastWords === "" ? status : { ...status, lastWords };
     });
     // Nothing is printed before the first message; the answer to `initialize` says that it listens.
     this.#control({ subtype: "initialize" }).then((answered) => {
@@ -106,8 +112,8 @@ export class HeadlessClaude implements ProviderSession {
     try {
       for await (const line of lines(stderr, { maxLineBytes: 64 * 1024 })) {
         if (line.kind !== "line" || line.text.trim() === "") continue;
-        this.#lastError = shown(line.text, 300);
-        this.#ports.log.debug("claude stderr", { line: this.#lastError });
+        this.#lastWords.take(line.text);
+        this.#ports.log.debug("claude stderr", { line: shown(line.text, 300) });
       }
     } catch { /* the process ended */ }
   }

@@ -4,9 +4,12 @@ import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { RunnerError, shown } from "../../base/errors.ts";
 import type { ChildHandle } from "../../process/contract.ts";
 import type { ProviderPorts, ProviderSetup } from "../contract.ts";
+import { LastWords } from "../last_words.ts";
 import { serverArguments, type ThreadArguments } from "./arguments.ts";
 
 const BANNER_MS = 20_000;
+/** What it says when all is well. */
+const BANNER = /^codex app-server|^\s+(?:readyz|healthz|note): /;
 
 /** Where an app-server listens, and what opens it. Port 0: any. */
 export interface Address {
@@ -21,7 +24,7 @@ export interface AppServer {
   readonly url: Promise<string>;
   /** Resolves when its last words were read. */
   readonly drained: Promise<void>;
-  /** The last line of its log. */
+  /** What it said last, the banner left out. */
   readonly lastWords: () => string;
   /** True when it ended because somebody else has the port. */
   readonly portTaken: () => boolean;
@@ -45,7 +48,7 @@ export async function startServer(
     stderr: "piped",
     ownGroup: true,
   });
-  let lastWords = "";
+  const lastWords = new LastWords();
   let portTaken = false;
   const banner = Promise.withResolvers<string>();
   const read = async () => {
@@ -54,7 +57,7 @@ export async function startServer(
         if (line.kind !== "line" || line.text.trim() === "") continue;
         const found = /listening on: (ws:\/\/127\.0\.0\.1:\d+)/.exec(line.text)?.[1];
         if (found !== undefined) banner.resolve(found);
-        else lastWords = shown(line.text, 300);
+        else if (!BANNER.test(line.text)) lastWords.take(line.text);
         if (/address in use/i.test(line.text)) portTaken = true;
         ports.log.debug("codex stderr", { line: shown(line.text, 300) });
       }
@@ -67,5 +70,5 @@ export async function startServer(
     throw new RunnerError("E_RPC", "codex app-server did not say where it listens");
   });
   url.catch(() => {});
-  return { child, url, drained, lastWords: () => lastWords, portTaken: () => portTaken };
+  return { child, url, drained, lastWords: () => lastWords.text, portTaken: () => portTaken };
 }

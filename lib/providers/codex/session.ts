@@ -2,7 +2,14 @@ import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import { ConversationMemory } from "../conversation_memory.ts";
-import type { Delivery, ProbeResult, ProviderLaunch, ProviderPorts, ProviderSession } from "../contract.ts";
+import type {
+  Delivery,
+  ProbeResult,
+  ProviderExit,
+  ProviderLaunch,
+  ProviderPorts,
+  ProviderSession,
+} from "../contract.ts";
 import { splitArguments } from "./arguments.ts";
 import { isGone } from "./calls.ts";
 import { Connection } from "./connection.ts";
@@ -43,10 +50,12 @@ export class CodexSession implements ProviderSession {
   readonly #desk: ThreadDesk;
   readonly #moves: Moves;
   readonly #over = new AbortController();
-  readonly exited: Promise<ExitStatus>;
+  readonly exited: Promise<ProviderExit>;
   readonly #stuck = new Set<string>();
   #connection: Connection | null = null;
   #url = "";
+  /** Why the server was ended although nobody asked for it. */
+  #useless: string | null = null;
   #ready = false;
 
   static async start(
@@ -90,10 +99,8 @@ export class CodexSession implements ProviderSession {
       await server.child.stop({ graceMs: 0 });
       await server.drained;
       if (server.portTaken()) await terminal.portTaken();
-      if (status.code !== 0 && server.lastWords() !== "") {
-        ports.log.warn("codex ended", { code: status.code, last: server.lastWords() });
-      }
-      return status;
+      const lastWords = this.#useless ?? server.lastWords();
+      return status.code === 0 || lastWords === "" ? status : { ...status, lastWords };
     });
     void this.#begin();
   }
@@ -136,6 +143,7 @@ export class CodexSession implements ProviderSession {
   #giveUp(reason: string): void {
     if (!this.#running) return;
     this.#ports.log.warn("codex cannot be used", { error: reason });
+    this.#useless ??= shown(reason, 300);
     void this.#server.child.stop({ graceMs: 0 });
   }
 

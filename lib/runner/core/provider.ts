@@ -1,6 +1,6 @@
 import { LOCAL_STORE } from "../../inbox/core/row.ts";
 import type { ExitStatus } from "../../process/contract.ts";
-import type { FailureClass, ProviderEvent } from "../../providers/contract.ts";
+import type { FailureClass, ProviderEvent, ProviderExit } from "../../providers/contract.ts";
 import { quitByPerson } from "../../providers/quit.ts";
 import { unwanted } from "./claims.ts";
 import { used } from "./goal.ts";
@@ -65,7 +65,7 @@ export function exited(
   effects: Effect[],
   now: Now,
   incarnation: number,
-  status: ExitStatus,
+  status: ProviderExit,
 ): void {
   if (!isCurrent(state, incarnation)) return;
   state.run.providerExit = status;
@@ -77,9 +77,9 @@ export function exited(
     // The person quit the agent: that ends the run, not the supervision of it.
     return endWithProvider(state, status);
   }
-  const reason = status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`;
-  const begun = state.provider.state === "ready";
-  if (!begun && status.signal === null && USELESS_EXITS.has(status.code) && state.phase.phase === "running") {
+  const how = status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`;
+  const reason = status.lastWords === undefined ? how : `${how}: ${status.lastWords}`;
+  if (isUseless(state, status) && state.phase.phase === "running") {
     state.provider = { state: "failed", reason };
     return endWithError(state, "E_PROVIDER_CMD", `the provider cannot be started (${reason})`);
   }
@@ -90,6 +90,14 @@ export function exited(
     return endWithProvider(state, status);
   }
   died(state, effects, now, reason);
+}
+
+/** True when another start would end the same way, for all that can be told. */
+function isUseless(state: State, { code, signal }: ExitStatus): boolean {
+  if (state.provider.state === "ready" || signal !== null) return false;
+  // Whoever waits for a job wants to know by the second time that it does not even begin.
+  return USELESS_EXITS.has(code) ||
+    (state.config.goal.once !== null && state.opening && state.exits.length > 0);
 }
 
 function died(state: State, effects: Effect[], now: Now, reason: string): void {

@@ -4,7 +4,13 @@ import type { CommandRow, JournalRow } from "../../inbox/contract.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { CommandPayload, CommandUpdatePayload, StatusPayload } from "../../protocol/frames.ts";
 import type { Message, StageReport } from "../../protocol/message.ts";
-import type { Activity, FailureClass, ProbeResult, ProviderEvent } from "../../providers/contract.ts";
+import type {
+  Activity,
+  FailureClass,
+  ProbeResult,
+  ProviderEvent,
+  ProviderExit,
+} from "../../providers/contract.ts";
 import type { Goal, Progress } from "./goal.ts";
 import type { Verdict } from "./status.ts";
 import type { Waiting } from "./waiting.ts";
@@ -86,7 +92,7 @@ export type Event =
   | { type: "spawned"; incarnation: number }
   | { type: "spawn.failed"; incarnation: number; permanent: boolean; reason: string }
   | { type: "provider"; incarnation: number; event: ProviderEvent }
-  | { type: "exited"; incarnation: number; status: ExitStatus }
+  | { type: "exited"; incarnation: number; status: ProviderExit }
   | { type: "probed"; incarnation: number; results: Map<string, ProbeResult> }
   | { type: "command"; command: CommandPayload }
   /** A command is on disk. */

@@ -1,0 +1,28 @@
+import { shown } from "../base/errors.ts";
+
+/** Characters kept. */
+const LIMIT = 300;
+
+/**
+ * What a program said last on standard error, in one line of at most 300 characters: from the line on that begins with
+ * "error", if one does (Codex 0.169.0 says where in the lines after it), else the last line.
+ */
+export class LastWords {
+  #text = "";
+  #failed = false;
+
+  take(line: string): void {
+    const text = line.trim();
+    if (text === "") return;
+    if (/^error\b/i.test(text)) {
+      this.#failed = true;
+      this.#text = text;
+    } else if (this.#failed && this.#text.length < LIMIT) this.#text += ` ${text}`;
+    else if (!this.#failed) this.#text = text;
+  }
+
+  /** Empty when nothing was said. */
+  get text(): string {
+    return shown(this.#text, LIMIT);
+  }
+}
