@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { describeProcesses, processesWith } from "../support/runner_process.ts";
 import {
   BIG,
@@ -258,6 +258,12 @@ seat("quit by the person during a turn ends the run with the TUI's code", async 
   await seat.terminal.type("/quit");
   await seat.terminal.press("Enter");
   await gone(seat, 0);
+  // Codex says that the work goes on.
+  const said = (await seat.terminal.capture()).replaceAll("\n", "");
+  assertMatch(
+    said,
+    /the agent has ended, with all its work; go on with: runner codex --label api --conversation [0-9a-f-]{36}/,
+  );
 });
 
 seat(

@@ -5,6 +5,7 @@ import { messageOf, RunnerError } from "../../base/errors.ts";
 import type { LogLevel } from "../../base/log.ts";
 import { createLogger, humanLine, type LogSink } from "../../base/logger.ts";
 import { createRedactor, looksSecret, type Redactor } from "../../base/redact.ts";
+import type { RunSettings } from "../../config/contract.ts";
 import { resolveRun } from "../../config/resolve.ts";
 import { stableAgentId } from "../../config/identity.ts";
 import type { ExitStatus } from "../../process/contract.ts";
@@ -17,10 +18,6 @@ import { type RunIo, runIo } from "../run/run_io.ts";
 import { startSession } from "../run/session.ts";
 import { type SignalTrap, trapSignals } from "../run/signals.ts";
 import { onSuspend } from "../run/suspend.ts";
-
-/** Codex's last words are those of a client whose server goes on with the work ("Any running work continues", 0.169.0). */
-const FAREWELL =
-  "runner: the agent has ended, with all its work. The same command goes on with this conversation; --conversation new begins another.\n";
 
 /** Runs a provider on the bus until its goal is reached or it is told to stop. */
 export const run: Verb = async (invocation, given) => {
@@ -140,7 +137,7 @@ async function supervise(
     if (verdict === null) throw new Error("the run ended without an outcome");
     if (signals.crashed !== undefined) throw signals.crashed;
     if (verdict.error !== null) throw verdict.error;
-    if (!settings.headless && reporter.conversation !== null) farewell = FAREWELL;
+    if (provider === "codex" && !settings.headless) farewell = farewellOf(reporter, settings);
     return verdict.exitCode;
   } catch (error) {
     log.debug("run failed", { error: messageOf(error) });
@@ -152,6 +149,18 @@ async function supervise(
     if (farewell !== "") io.err(farewell);
     logFile.close();
   }
+}
+
+/**
+ * Codex's own last words are those of a client whose server goes on with the work ("Any running work continues", 0.169.0),
+ * and how to come back to it.
+ */
+function farewellOf({ conversation }: RunReporter, { label }: RunSettings): string {
+  const named = label.value === null ? "" : ` --label ${label.value}`;
+  const again = conversation === null
+    ? ""
+    : `; go on with: runner codex${named} --conversation ${conversation}`;
+  return `runner: the agent has ended, with all its work${again}\n`;
 }
 
 /** True when the terminal was not put back: by the agent, or at once when its process was killed. */
