@@ -3,6 +3,9 @@ import { shown } from "../base/errors.ts";
 /** Characters kept. */
 const LIMIT = 300;
 
+// deno-lint-ignore no-control-regex -- the sequences that colour a terminal
+const COLOUR = /\u001b\[[0-9;]*m/g;
+
 /**
  * What a program said last on standard error, in one line of at most 300 characters: from the line on that begins with
  * "error", if one does (Codex 0.169.0 says where in the lines after it), else the last line.
@@ -12,7 +15,7 @@ export class LastWords {
   #failed = false;
 
   take(line: string): void {
-    const text = line.trim();
+    const text = line.replace(COLOUR, "").trim();
     if (text === "") return;
     if (/^error\b/i.test(text)) {
       this.#failed = true;
