@@ -7,6 +7,10 @@ import type { RelayDatabase } from "./database.ts";
 /** Without its socket for this long an agent is stale, then offline (R-8). */
 const STALE_MS = 10_000;
 const OFFLINE_MS = 300_000;
+/** Who was not heard of for this long is forgotten. */
+const FORGET_MS = 30 * 86_400_000;
+/** Agents forgotten in one step. */
+const FORGET_STEP = 500;
 
 interface AgentRow {
   id: string;
@@ -167,6 +171,23 @@ export class AgentDirectory {
   remove(agentId: string): boolean {
     this.#said.delete(agentId);
     return this.#db.run("DELETE FROM agent WHERE id = ?", agentId).changes > 0;
+  }
+
+  /**
+   * Forgets agents of long ago for which no mail waits and no dead letter is kept, and returns their ids; those that come
+   * back register anew. A machine that wakes after all that time finds its own agents connected, and as old.
+   */
+  forgetSilent(now: number): string[] {
+    const silent = this.#db.all<{ id: string }>(
+      `SELECT id FROM agent WHERE last_seen < ? AND NOT EXISTS (
+         SELECT 1 FROM recipient r WHERE r.agent_id = agent.id AND r.closed = 0)
+       AND id NOT IN (SELECT agent_id FROM recipient WHERE closed = 2) ORDER BY id LIMIT ?`,
+      now - FORGET_MS,
+      FORGET_STEP,
+    );
+    return silent.map(({ id }) => id)
+      .filter((id) => !this.#isConnected(id) && !this.#said.has(id))
+      .filter((id) => this.remove(id));
   }
 
   /** Current epoch of an agent, undefined when it is not registered. */

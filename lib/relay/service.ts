@@ -310,9 +310,15 @@ export class RelayService {
     const next = (delayMs: number) => {
       if (!this.#stopped) this.#cancelPrune = this.#clock.setTimer(delayMs, () => this.#prune());
     };
-    this.#db.write(() => this.#retention.step(this.now)).then(
-      (removed) =>
-        next(PRUNE_MS[removed > 0 ? "removing" : this.#retention.underWay ? "looking" : "resting"]),
+    const step = () => {
+      const removed = this.#retention.step(this.now);
+      return { removed, forgotten: this.#retention.underWay ? [] : this.agents.forgetSilent(this.now) };
+    };
+    this.#db.write(step).then(
+      ({ removed, forgotten }) => {
+        for (const agentId of forgotten) this.#tell("agent.removed", { agentId });
+        next(PRUNE_MS[removed > 0 ? "removing" : this.#retention.underWay ? "looking" : "resting"]);
+      },
       (error) => {
         this.#log.warn("the relay cannot remove old messages", { error: messageOf(error) });
         next(60_000);

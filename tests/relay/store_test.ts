@@ -18,21 +18,23 @@ const NOW = 1_800_000_000_000;
 async function withStore(
   work: (store: {
     db: RelayDatabase;
+    agents: AgentDirectory;
     messages: MessageStore;
     receipts: ReceiptStore;
     dead: DeadLetters;
-    send(ttlMs?: number): number;
+    send(ttlMs?: number, to?: string): number;
   }) => Promise<void>,
 ): Promise<void> {
   await withTempDir(async (dir) => {
     const db = new RelayDatabase(join(dir, "relay.db"), new FakeClock());
-    const messages = new MessageStore(db, new AgentDirectory(db, () => true));
+    const agents = new AgentDirectory(db, (agentId) => agentId === "connected");
+    const messages = new MessageStore(db, agents);
     const receipts = new ReceiptStore(db, messages);
     const dead = new DeadLetters(db, messages, receipts);
-    const send = (ttlMs = DAY_MS) =>
-      messages.send({ from: "alice", to: "worker", body: "x", queue: true, ttlMs }, NOW).message.id;
+    const send = (ttlMs = DAY_MS, to = "worker") =>
+      messages.send({ from: "alice", to, body: "x", queue: true, ttlMs }, NOW).message.id;
     try {
-      await work({ db, messages, receipts, dead, send });
+      await work({ db, agents, messages, receipts, dead, send });
     } finally {
       db.close();
     }
@@ -303,5 +305,43 @@ Deno.test("mail whose time is over is closed once, in steps, and what ended befo
     assertEquals(third.mail.map(({ messageId }) => messageId), [late]);
     const whole = await expire(NOW + 2 * TTL_MS, 0);
     assertEquals(whole.mail.map(({ messageId }) => messageId), [1], "positive control");
+  });
+});
+
+Deno.test("an agent of 30 days ago is forgotten, unless mail waits for it, a dead letter is kept or it is connected", async () => {
+  await withStore(async ({ db, agents, messages, receipts, send }) => {
+    const register = (agentId: string, at: number) =>
+      agents.register({
+        role: "provider",
+        componentId: `run-${agentId}`,
+        agentId,
+        instanceId: agentId,
+        capabilities: [],
+        tags: [],
+        machine: "m",
+        meta: {},
+      }, at);
+    const names = ["gone", "mail", "dead", "connected", "heard"];
+    await db.write(() => {
+      for (const name of names) register(name, NOW);
+      const [waits, letter, read] = [send(60 * DAY_MS, "mail"), send(DAY_MS, "dead"), send(DAY_MS, "gone")];
+      receipts.report([{ messageId: letter!, agentId: "dead", stage: "dead", at: NOW, evidence: "no" }]);
+      messages.read(read!, "gone", NOW);
+      return waits;
+    });
+    const forget = (days: number) => db.write(() => agents.forgetSilent(NOW + days * DAY_MS));
+    assertEquals(await forget(29.9), []);
+    await db.write(() => {
+      agents.seen("heard", NOW + DAY_MS);
+      agents.persist();
+    });
+    assertEquals(await forget(30.1), ["gone"]);
+    assertEquals(agents.list({}, NOW).map(({ id }) => id), ["connected", "dead", "heard", "mail"]);
+    // Said, and not in the database yet: it is there again.
+    agents.seen("heard", NOW + 40 * DAY_MS);
+    assertEquals(await forget(40), []);
+    // Who comes back registers anew, and no token of before counts.
+    const { epoch } = await db.write(() => register("gone", NOW + 41 * DAY_MS));
+    assert(epoch > names.length);
   });
 });

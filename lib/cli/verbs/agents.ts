@@ -42,7 +42,7 @@ export const run: Verb = async (invocation, io) => {
       `${showDuration(Math.max(0, now - card.lastSeen))} ago`,
       shown(
         String(card.meta?.reason ?? (card.meta?.busyReasons as string[] | undefined)?.join(", ") ?? ""),
-        60,
+        120,
       ),
     ]),
   ]));
