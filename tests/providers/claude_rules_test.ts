@@ -24,6 +24,7 @@ Deno.test("Claude's arguments are golden for every mode, and a person's --settin
   assertEquals(
     headlessArguments(
       {
+        agentId: "agent",
         approval: "read-only",
         args: ["--model", "m", "--settings", "x"],
         once: false,
@@ -57,7 +58,7 @@ Deno.test("Claude's arguments are golden for every mode, and a person's --settin
   const options = { settingsFile: null, socketPath: "/s" };
   assertEquals(
     interactiveArguments(
-      { approval: "open", args: ["--continue"], opening: true },
+      { agentId: "agent", approval: "open", args: ["--continue", "-w"], opening: true },
       { kind: "new", sessionId: "N" },
       options,
     ),
@@ -67,6 +68,8 @@ Deno.test("Claude's arguments are golden for every mode, and a person's --settin
       "--messaging-socket-path",
       "/s",
       "--continue",
+      "-w",
+      "agent",
     ],
   );
   assertEquals(merge({ a: { x: 1, l: [1] }, b: 1 }, { a: { y: 2, l: [2] }, b: 2 }), {
@@ -182,6 +185,10 @@ Deno.test("Claude's arguments: a choice of the conversation and a prompt are for
   ]);
   // One that is not known is taken for one with a value: a restart must not lose it.
   assertEquals(split("--from-tomorrow", "value", "go"), ["--from-tomorrow value", null, "go"]);
+  // A tree that Claude named by chance would be another one at every start.
+  const trees = (...args: string[]) => splitArguments(args, "agent").later.join(" ");
+  assertEquals(trees("--worktree", "--ide"), "--worktree agent --ide");
+  assertEquals([trees("--worktree", "own"), trees("--worktree=own")], ["--worktree own", "--worktree=own"]);
   assertEquals(splitArguments(["--settings=a", "b", "--settings", "c", "-p"]), {
     opening: ["b", "-p"],
     later: ["-p"],

@@ -70,7 +70,7 @@ Deno.test("Claude is given the limits it keeps better, turns only for a run of o
   const conversation: ConversationStart = { kind: "new", sessionId: "S" };
   const limits = (once: boolean) => {
     const args = headlessArguments(
-      { approval: "guarded", args: [], once, maxTurns: 3, maxCostUsd: 0.5 },
+      { agentId: "agent", approval: "guarded", args: [], once, maxTurns: 3, maxCostUsd: 0.5 },
       conversation,
       null,
     );

@@ -7,6 +7,12 @@ import { until } from "../support/temp.ts";
 
 const NOBODYS = "00000000-0000-4000-8000-000000000000";
 
+/** Claude makes worktrees with it. */
+const HAS_GIT = await new Deno.Command("git", { args: ["--version"], stdout: "null" }).output().then(
+  ({ success }) => success,
+  () => false,
+);
+
 for (const provider of ["claude", "codex"] as const) {
   const job = (agent: RealAgent, ...flags: string[]) =>
     runJob(agent.home, [provider, "--once", "--no-relay", ...flags]);
@@ -85,6 +91,29 @@ seat("a conversation that was chosen after -- is gone on with after a restart", 
   assertEquals(conversationOf(seat), cleared);
   await stop(seat);
 }, ["--", "--session-id", NOBODYS]);
+
+Deno.test({
+  name: "claude in the terminal: a restart stays in the worktree, and makes no other one",
+  ignore: !HAS_GIT,
+  fn: () =>
+    withSeat("claude", ["--", "--worktree"], async (seat) => {
+      const { id } = await seat.home.untilReady("api");
+      await send(seat, "remember zebra-77 [[say yes]]", "--wait-reply");
+      await restart(seat);
+      await send(seat, "what was it [[say yes]]", "--wait-reply");
+      assertStringIncludes(seat.model.requests.at(-1)!.history, "zebra-77");
+      const trees = [...Deno.readDirSync(`${seat.home.cwd}/.claude/worktrees`)].map(({ name }) => name);
+      assertEquals(trees, [id]);
+      await stop(seat);
+    }, {
+      // Claude looks for git on PATH.
+      env: { PATH: Deno.env.get("PATH")! },
+      prepare: ({ home }) => {
+        const commit = "git init -q && git -c user.name=n -c user.email=n@n commit -q --allow-empty -m first";
+        new Deno.Command("sh", { args: ["-c", commit], cwd: home.cwd }).outputSync();
+      },
+    }),
+});
 
 Deno.test("codex: a conversation of an earlier run is gone on with by codex's own words, in a terminal and without", async () => {
   await withSeat("codex", ["--", "resume", NOBODYS], async (seat) => {

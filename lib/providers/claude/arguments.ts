@@ -43,7 +43,7 @@ function limitFlags(
  * uuids are our delivery ids), permissions over stdio. Prompts never travel in argv.
  */
 export function headlessArguments(
-  launch: Pick<ProviderLaunch, "args" | "approval" | "once" | "maxTurns" | "maxCostUsd">,
+  launch: Pick<ProviderLaunch, "args" | "agentId" | "approval" | "once" | "maxTurns" | "maxCostUsd">,
   conversation: ConversationStart,
   settingsFile: string | null,
   version: string | null = null,
@@ -64,7 +64,7 @@ export function headlessArguments(
     kind === "resume" ? "--resume" : "--session-id",
     sessionId,
     ...(settingsFile === null ? [] : ["--settings", settingsFile]),
-    ...splitArguments(launch.args).later,
+    ...splitArguments(launch.args, launch.agentId).later,
   ];
 }
 
@@ -73,12 +73,12 @@ export function headlessArguments(
  * everything else is what they typed after `--`. A prompt and a choice of the conversation among it are for the opening.
  */
 export function interactiveArguments(
-  launch: Pick<ProviderLaunch, "args" | "approval" | "opening">,
+  launch: Pick<ProviderLaunch, "args" | "agentId" | "approval" | "opening">,
   conversation: ConversationStart,
   options: { settingsFile: string | null; socketPath: string | null; version?: string | null },
 ): string[] {
   const { version = null } = options;
-  const own = splitArguments(launch.args);
+  const own = splitArguments(launch.args, launch.agentId);
   return [
     ...approvalFlags(launch.approval, version),
     ...(options.socketPath === null ? [] : ["--messaging-socket-path", options.socketPath]),

@@ -80,6 +80,8 @@ const OPTIONAL = new Set([
   "-w",
 ]);
 
+const WORKTREES = new Set(["--worktree", "-w"]);
+
 /** Flags with which a person chooses the conversation. */
 const CHOICES = new Set([
   "--continue",
@@ -93,7 +95,7 @@ const CHOICES = new Set([
 ]);
 
 /** Flags with which Claude hands the work to another process and ends: nobody would watch over it. */
-const LEAVING = new Set(["--background", "--bg", "--cloud", "--desktop", "--environment"]);
+const LEAVING = new Set(["--background", "--bg", "--cloud", "--desktop", "--environment", "--tmux"]);
 
 /** Flags of headless runs that are ours: the runner reads what Claude prints. */
 const STREAMS = new Set(["--input-format", "--output-format"]);
@@ -101,8 +103,11 @@ const STREAMS = new Set(["--input-format", "--output-format"]);
 /**
  * Splits a person's own arguments. Of two `--settings` Claude keeps only the last (measured), so theirs is taken out to
  * be merged into the generated file. A flag that is not known here is taken for one with a value.
+ *
+ * A `--worktree` without a name gets this one: Claude makes a new tree with a name of chance at every start (2.1.330,
+ * measured), and after a restart the conversation would go on without its files.
  */
-export function splitArguments(args: readonly string[]): OwnArguments {
+export function splitArguments(args: readonly string[], worktree?: string): OwnArguments {
   const own: OwnArguments = { opening: [], later: [], settings: null, choice: null, prompt: null, flags: [] };
   const isFlag = (word: string | undefined) => word !== undefined && word.startsWith("-") && word !== "-";
   for (let i = 0; i < args.length;) {
@@ -128,6 +133,7 @@ export function splitArguments(args: readonly string[]): OwnArguments {
       own.settings = arg.includes("=") ? arg.slice("--settings=".length) : words[1] ?? null;
       continue;
     }
+    if (WORKTREES.has(arg) && words.length === 1 && worktree !== undefined) words.push(worktree);
     own.opening.push(...words);
     if (CHOICES.has(name)) own.choice ??= name;
     else own.later.push(...words);
