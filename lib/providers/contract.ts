@@ -202,6 +202,11 @@ export interface ProviderAdapter {
   /** The argument list of the main process, pure, for golden tests. */
   buildSpawnArgs(launch: ProviderLaunch): string[];
   /**
+   * Returns the provider's own word for what the agent may do unasked, where the person's arguments say it instead of an
+   * approval mode; null without. It is what the bus is told.
+   */
+  ownApproval?(setup: ProviderSetup): string | null;
+  /**
    * Checks what a person gave before anything is started, and begins with what the first start needs anyway (its version,
    * a server without a conversation) beside the rest of the run; resolves once that is under way. Throws RunnerError for
    * what cannot work; a process that cannot be started is left for `spawn` to tell.

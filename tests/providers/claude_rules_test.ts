@@ -9,7 +9,7 @@ import { merge } from "../../lib/providers/claude/settings_file.ts";
 import { ClaudeStream } from "../../lib/providers/claude/stream.ts";
 import { probeTranscripts, type Row } from "../../lib/providers/claude/transcript.ts";
 import { classify as codexFailure } from "../../lib/providers/codex/failure.ts";
-import type { ProviderEvent } from "../../lib/providers/contract.ts";
+import type { ApprovalMode, ProviderEvent } from "../../lib/providers/contract.ts";
 import { ConversationMemory } from "../../lib/providers/conversation_memory.ts";
 import { withTempDir } from "../support/temp.ts";
 
@@ -194,14 +194,17 @@ Deno.test("Claude's arguments: a choice of the conversation and a prompt are for
     later: ["-p"],
     settings: "c",
     choice: null,
+    permissionMode: null,
     prompt: "b",
     flags: ["--settings", "--settings", "-p"],
   });
 });
 
 Deno.test("Claude's arguments that cannot work under a runner are refused with what to use instead", () => {
+  const check = (headless: boolean, approval: ApprovalMode, ...args: string[]) =>
+    checkArguments({ args, headless, approval });
   const refused = (headless: boolean, ...args: string[]) => {
-    const { code, message, hint } = assertThrows(() => checkArguments(args, headless), RunnerError);
+    const { code, message, hint } = assertThrows(() => check(headless, "guarded", ...args), RunnerError);
     assertEquals(code, "E_PROVIDER_CMD");
     return `${message}: ${hint}`;
   };
@@ -215,8 +218,14 @@ Deno.test("Claude's arguments that cannot work under a runner are refused with w
     refused(true, "--output-format", "json"),
     "headless claude does not take --output-format: use --output jsonl",
   );
-  checkArguments(["--continue", "do work"], false);
-  checkArguments(["-p", "--model", "m"], true);
+  check(false, "guarded", "--continue", "do work");
+  check(true, "guarded", "-p", "--model", "m");
+  check(true, "guarded", "--permission-mode", "plan");
+  assertThrows(
+    () => check(true, "read-only", "--permission-mode=plan"),
+    RunnerError,
+    "permission mode plan and --approval read-only exclude each other",
+  );
 });
 
 Deno.test("a delivery of an earlier run is found in the conversation that it went to, whichever is open now", async () => {

@@ -191,27 +191,27 @@ for (const provider of ["claude", "codex"] as const) {
   });
 }
 
-const CLAUDE_MODES = {
-  "read-only": "dontAsk",
-  guarded: "default",
-  open: "bypassPermissions",
-} as const;
+/** What is given, what the bus is told, and whether the agent may write unasked. */
+const CLAUDE_MODES: readonly [flags: string[], told: string, writes: boolean][] = [
+  [["--approval", "read-only"], "read-only", false],
+  [["--approval", "guarded"], "guarded", false],
+  [["--approval", "open"], "open", true],
+  [["--", "--permission-mode", "bypassPermissions"], "bypassPermissions", true],
+];
 
-for (const [mode, expected] of Object.entries(CLAUDE_MODES)) {
-  Deno.test(`claude: --approval ${mode} gives Claude's own mode ${expected} and what it allows`, async () => {
+for (const [flags, told, writes] of CLAUDE_MODES) {
+  Deno.test(`claude: ${flags.join(" ")} sets what it may do, and the bus is told so`, async () => {
     await withRealAgent("claude", async (agent) => {
       const { home, model, dir } = agent;
-      const runner = home.start(["claude", "--headless", "--label", "api", "--approval", mode]);
-      await home.untilReady("api");
+      const runner = home.start(["claude", "--headless", "--label", "api", ...flags]);
+      const { meta } = await home.untilReady("api");
+      assertEquals((meta as { approvalMode?: string }).approvalMode, told);
       const write = { command: `touch ${dir}/written`, description: "mock" };
       const turn = `do it [[tool Bash ${JSON.stringify(write)}]]`;
       const sent = await home.run(["send", "label:api", turn, "--wait-reply", "--timeout", "30s"]);
       assertEquals(sent.code, 0, sent.err + runner.err);
-      const written = await Deno.stat(`${dir}/written`).then(() => true, () => false);
-      assertEquals(written, mode === "open");
-      if (mode !== "open") {
-        assertMatch(model.requests.at(-1)!.text, /approval|permission|denied|not allowed/i);
-      }
+      assertEquals(await Deno.stat(`${dir}/written`).then(() => true, () => false), writes);
+      if (!writes) assertMatch(model.requests.at(-1)!.text, /approval|permission|denied|not allowed/i);
       await stop(agent, runner);
     });
   });

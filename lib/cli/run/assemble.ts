@@ -40,6 +40,8 @@ export interface Begun {
   /** Resolves once the relay is there; rejects when it cannot be. Waited for before the agent gets a conversation. */
   relayThere: Promise<void>;
   setup: ProviderSetup;
+  /** What the agent may do unasked: an approval mode, or the provider's own word. */
+  approval: string;
 }
 
 /**
@@ -47,7 +49,7 @@ export interface Begun {
  * what was begun by then is in `undo`.
  */
 export async function assemble(begun: Begun): Promise<Session> {
-  const { settings, deps, undo, adapter, place, relay, setup } = begun;
+  const { settings, deps, undo, adapter, place, relay, setup, approval } = begun;
   const { clock, redactor, log, follow } = deps;
   const { agentId, runnerId, processes } = place;
 
@@ -83,7 +85,7 @@ export async function assemble(begun: Begun): Promise<Session> {
   const bus = relay === null ? null : new RelayBusClient({
     url: relay.url,
     token: relay.token,
-    registration: registration(settings, place, instanceId),
+    registration: registration(settings, { place, instanceId, approval }),
     events: {
       state: (state) => {
         if (state.state === "waiting") watch.lost();
@@ -133,6 +135,7 @@ export async function assemble(begun: Begun): Promise<Session> {
     agentId,
     runnerId,
     relayUrl: relay?.url ?? null,
+    approval,
     logFile: join(settings.paths.logsDir, `${agentId}.log`),
     view: () => started.view(),
     signal: (name) => started.post({ type: "signal", signal: name }),
@@ -157,7 +160,10 @@ export async function assemble(begun: Begun): Promise<Session> {
 }
 
 /** What the relay is told of the agent. */
-function registration(settings: RunSettings, place: AgentPlace, instanceId: string): RegisterPayload {
+function registration(
+  settings: RunSettings,
+  { place, instanceId, approval }: { place: AgentPlace; instanceId: string; approval: string },
+): RegisterPayload {
   return {
     role: "provider",
     componentId: place.runnerId,
@@ -171,7 +177,7 @@ function registration(settings: RunSettings, place: AgentPlace, instanceId: stri
       runnerId: place.runnerId,
       runnerManaged: true,
       cwd: settings.cwd.value,
-      approvalMode: settings.approval.value,
+      approvalMode: approval,
       label: settings.label.value,
       lifecycleCapabilities: {
         shutdownHard: true,

@@ -36,6 +36,8 @@ export interface Session {
   /** Null for a run without a relay. */
   readonly relayUrl: string | null;
   readonly logFile: string;
+  /** What the agent may do unasked: an approval mode, or the provider's own word. */
+  readonly approval: string;
   view(): RunnerView;
   /** First: drain. Second: end everything at once. */
   signal(name: string): void;
@@ -70,6 +72,8 @@ export async function startSession(
     const address = settings.goal.bus ? await relayAddress(settings) : null;
     if (address !== null) deps.redactor.add(address.token);
     const setup = providerSetup(settings, { command, env: deps.env, place, relay: address });
+    const approval = adapter.ownApproval?.(setup) ?? settings.approval.value;
+    setup.env.AGENT_RELAY_APPROVAL = approval;
     undo.add(() => adapter.dispose?.({ graceful: true }));
     await adapter.prepare?.(setup, { processes: place.processes, clock, log: log.child(adapter.provider) });
     const { relayPlace } = await import("./relay_place.ts");
@@ -78,7 +82,7 @@ export async function startSession(
     const relayThere = relay?.host?.ensure() ?? Promise.resolve();
     relayThere.catch(() => {});
     const { assemble } = await import("./assemble.ts");
-    return await assemble({ settings, deps, undo, adapter, place, relay, relayThere, setup });
+    return await assemble({ settings, deps, undo, adapter, place, relay, relayThere, setup, approval });
   } catch (error) {
     await undo.run();
     throw error;

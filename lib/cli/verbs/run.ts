@@ -124,10 +124,10 @@ async function supervise(
     log.info("agent is starting", {
       agentId: session.agentId,
       relay: session.relayUrl ?? "none",
-      approval: settings.approval.value,
+      approval: session.approval,
       log: session.logFile,
     });
-    if (settings.approval.value === "open") {
+    if (session.approval === "open") {
       log.warn("approval mode open: the agent may do everything without asking");
     }
     const outcome = await session.ended;

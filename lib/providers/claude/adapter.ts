@@ -3,7 +3,7 @@ import { headlessArguments, interactiveArguments } from "./arguments.ts";
 import type { ConversationStart } from "./conversation.ts";
 import { HeadlessClaude } from "./headless.ts";
 import { InteractiveClaude } from "./interactive.ts";
-import { checkArguments } from "./own_arguments.ts";
+import { checkArguments, splitArguments } from "./own_arguments.ts";
 import { mergedSettings } from "./settings_file.ts";
 import { claudeVersion } from "./version.ts";
 
@@ -26,10 +26,11 @@ export const claudeAdapter: ProviderAdapter = {
   },
   prepare(setup, { clock }) {
     // What cannot work is an error of the command line, not of the agent.
-    checkArguments(setup.args, setup.headless);
+    checkArguments(setup);
     mergedSettings(setup, []);
     void claudeVersion(setup, clock);
   },
+  ownApproval: ({ args }) => splitArguments(args).permissionMode,
   spawn: (launch, ports) =>
     launch.headless ? HeadlessClaude.start(launch, ports) : InteractiveClaude.start(launch, ports),
 };

@@ -1,4 +1,5 @@
 import { RunnerError, shown } from "../../base/errors.ts";
+import type { ProviderSetup } from "../contract.ts";
 
 /** A person's own arguments for Claude Code, by what becomes of them. */
 export interface OwnArguments {
@@ -10,6 +11,8 @@ export interface OwnArguments {
   settings: string | null;
   /** Flag that chooses a conversation; null without. */
   choice: string | null;
+  /** Claude's own word for what it may do unasked (`--permission-mode`); null without. */
+  permissionMode: string | null;
   /** First word of a prompt; null without. */
   prompt: string | null;
   /** Flags as typed, without values. */
@@ -108,7 +111,15 @@ const STREAMS = new Set(["--input-format", "--output-format"]);
  * measured), and after a restart the conversation would go on without its files.
  */
 export function splitArguments(args: readonly string[], worktree?: string): OwnArguments {
-  const own: OwnArguments = { opening: [], later: [], settings: null, choice: null, prompt: null, flags: [] };
+  const own: OwnArguments = {
+    opening: [],
+    later: [],
+    settings: null,
+    choice: null,
+    permissionMode: null,
+    prompt: null,
+    flags: [],
+  };
   const isFlag = (word: string | undefined) => word !== undefined && word.startsWith("-") && word !== "-";
   for (let i = 0; i < args.length;) {
     const arg = args[i]!;
@@ -133,6 +144,11 @@ export function splitArguments(args: readonly string[], worktree?: string): OwnA
       own.settings = arg.includes("=") ? arg.slice("--settings=".length) : words[1] ?? null;
       continue;
     }
+    if (name === "--permission-mode") {
+      own.permissionMode = arg.includes("=") ? arg.slice("--permission-mode=".length) : words[1] ?? null;
+    } else if (name === "--dangerously-skip-permissions") {
+      own.permissionMode = "bypassPermissions";
+    }
     if (WORKTREES.has(arg) && words.length === 1 && worktree !== undefined) words.push(worktree);
     own.opening.push(...words);
     if (CHOICES.has(name)) own.choice ??= name;
@@ -155,8 +171,16 @@ export function splitArguments(args: readonly string[], worktree?: string): OwnA
 /**
  * Refuses arguments that cannot work under a runner, before anything is started. Throws `E_PROVIDER_CMD`.
  */
-export function checkArguments(args: readonly string[], headless: boolean): void {
-  const { flags, choice, prompt } = splitArguments(args);
+export function checkArguments(
+  { args, headless, approval }: Pick<ProviderSetup, "args" | "headless" | "approval">,
+): void {
+  const { flags, choice, permissionMode, prompt } = splitArguments(args);
+  if (permissionMode !== null && approval !== "guarded") {
+    throw refusal(
+      `permission mode ${permissionMode} and --approval ${approval} exclude each other`,
+      "leave one away",
+    );
+  }
   const leaving = flags.find((name) => LEAVING.has(name));
   if (leaving !== undefined) {
     throw refusal(`claude ${leaving} leaves the runner`, "use --detach, or --headless");
