@@ -12,11 +12,13 @@ const STOPPED_MS = 50;
 /**
  * Makes Ctrl-Z what it is elsewhere: the shell is back, `fg` goes on. Both agents send SIGTSTP to the whole group when
  * they get that key (Claude Code 2.1.330, Codex 0.169.0), which would stop this process as it is, and with it a relay
- * that others are on. So relay and bus are left first. Returns how to end that.
+ * that others are on. So relay and bus are left first. After `bg` an agent of a terminal (`interactive`) stays as it was:
+ * the kernel stops it at its first look at the terminal, and would stop this process with it, back on the bus by then.
+ * Returns how to end that.
  */
 export function onSuspend(
   session: Pick<Session, "suspend" | "resume">,
-  { clock, log }: { clock: Clock; log: Log },
+  { interactive, clock, log }: { interactive: boolean; clock: Clock; log: Log },
 ): () => void {
   if (Deno.build.os === "windows") return () => {};
   let under: Promise<void> | null = null;
@@ -33,8 +35,13 @@ export function onSuspend(
     // Not SIGSTOP: nobody could wake up a run whose shell has no job control, or that has no shell (in a window of tmux
     // that runs nothing else). The kernel knows and discards SIGTTOU then, as it does SIGTSTP, whose default action is
     // lost once it has a listener. Claude Code has given the terminal back by then, and takes it again when continued.
-    Deno.kill(Deno.pid, "SIGTTOU");
-    await delay(clock, STOPPED_MS);
+    for (;;) {
+      const since = clock.mono();
+      Deno.kill(Deno.pid, "SIGTTOU");
+      await delay(clock, STOPPED_MS);
+      const wasStopped = clock.mono() - since > 4 * STOPPED_MS;
+      if (!interactive || !wasStopped || !await isInBackground()) break;
+    }
     session.resume();
     log.info("resumed");
   };
@@ -43,4 +50,18 @@ export function onSuspend(
   };
   Deno.addSignalListener("SIGTSTP", handler);
   return () => Deno.removeSignalListener("SIGTSTP", handler);
+}
+
+/** True when the terminal belongs to another process group, as after `bg`; false also when nobody can tell. */
+async function isInBackground(): Promise<boolean> {
+  try {
+    const asked = new Deno.Command("ps", {
+      args: ["-o", "pgid=,tpgid=", "-p", String(Deno.pid)],
+      stderr: "null",
+    });
+    const [own, foreground] = new TextDecoder().decode((await asked.output()).stdout).trim().split(/\s+/);
+    return own !== undefined && foreground !== undefined && Number(foreground) > 0 && own !== foreground;
+  } catch {
+    return false;
+  }
 }

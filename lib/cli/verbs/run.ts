@@ -120,7 +120,7 @@ async function supervise(
     });
     end = "killed";
     signals.connect((signal) => session.signal(signal));
-    unsuspend = onSuspend(session, { clock: systemClock, log });
+    unsuspend = onSuspend(session, { interactive: !settings.headless, clock: systemClock, log });
     log.info("agent is starting", {
       agentId: session.agentId,
       relay: session.relayUrl ?? "none",
