@@ -166,7 +166,11 @@ export async function resolveRun(
 function conversationFlag(flag: string | true | undefined, provider: string): string | undefined {
   const value = textFlag(flag);
   if (value === undefined) return undefined;
-  if (provider === "echo") throw new RunnerError("E_FLAG", "--conversation cannot be kept: echo has none");
+  if (provider === "echo") {
+    throw new RunnerError("E_FLAG", "--conversation cannot be kept: echo has none", {
+      hint: "leave it away",
+    });
+  }
   if (IDENTIFIER.test(value)) return value;
   throw new RunnerError("E_FLAG_VALUE", `"${shown(value)}" is no id of a conversation`, {
     where: "--conversation",

@@ -108,13 +108,15 @@ export class ProviderHost {
         this.#post({ type: "spawned", incarnation });
         started.exited.then(({ lastWords, ...status }) => {
           this.#ports.providerEnded?.(status);
+          log.debug("the provider ended", { ...status, last: lastWords ?? "" });
           const said = lastWords === undefined ? {} : { lastWords: this.#ports.redact(lastWords) };
           this.#post({ type: "exited", incarnation, status: { ...status, ...said } });
         });
         return started;
       } catch (error) {
         const permanent = error instanceof RunnerError && error.code === "E_PROVIDER_CMD";
-        this.#post({ type: "spawn.failed", incarnation, permanent, reason: messageOf(error) });
+        const hint = error instanceof RunnerError && error.hint !== undefined ? `. ${error.hint}` : "";
+        this.#post({ type: "spawn.failed", incarnation, permanent, reason: messageOf(error) + hint });
         return null;
       }
     })();

@@ -78,7 +78,7 @@ Deno.test("a runner that no shell could continue is not stopped by SIGTSTP, and 
     const runner = home.start(API, { below: ["setsid"] });
     await home.untilReady("api");
     Deno.kill(runner.pid, "SIGTSTP");
-    await until("the return", () => /resumed/.test(runner.err) || /resumed/.test(logOf(home)));
+    await until("the return", () => /resumed/.test(runner.err) || /resumed/.test(home.log()));
     await home.untilReady("api");
     await answers(home, "api");
     runner.kill("SIGTERM");
@@ -86,9 +86,3 @@ Deno.test("a runner that no shell could continue is not stopped by SIGTSTP, and 
     assertEquals([await states(all(home)), await states(agents(home))], [[], []]);
   });
 });
-
-/** What the run has written to its log. */
-function logOf(home: TestHome): string {
-  const dir = `${home.home}/logs`;
-  return [...Deno.readDirSync(dir)].map(({ name }) => Deno.readTextFileSync(`${dir}/${name}`)).join("");
-}

@@ -2,16 +2,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { command, quit, seat, sessionOf } from "../support/claude_seat.ts";
 import type { RealAgent } from "../support/real_home.ts";
-import {
-  gone,
-  pidOfRunner,
-  receiptOf,
-  type Seat,
-  send,
-  stagesOf,
-  statusIs,
-  withSeat,
-} from "../support/seat.ts";
+import { gone, pidOfRunner, receiptOf, send, stagesOf, statusIs, withSeat } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
 
 seat("SIGTERM to the runner lets the turn finish, then the terminal is the person's again", async (seat) => {
@@ -77,7 +68,7 @@ seat("hooks of the live session reach the runner, and nothing of ours is on the 
   await seat.terminal.type("mine [[error 500]]");
   await seat.terminal.press("Enter");
   await seat.model.untilAsked("mine");
-  const log = () => logOf(seat);
+  const log = () => seat.home.log();
   const expected = ["SessionStart", "UserPromptSubmit", "Stop", "SessionEnd", "StopFailure"];
   await until("every hook", () => expected.every((name) => log().includes(`"name":"${name}"`)));
   const screen = await seat.terminal.capture();
@@ -101,7 +92,7 @@ Deno.test("claude in the terminal: hooks go past a proxy that the environment na
         "the hooks",
         () =>
           ["SessionStart", "UserPromptSubmit", "Stop"].every((name) =>
-            logOf(seat).includes(`"name":"${name}"`)
+            seat.home.log().includes(`"name":"${name}"`)
           ),
       );
       await quit(seat);
@@ -122,7 +113,7 @@ seat("a person's own hooks and settings work beside ours", async (seat) => {
   await seat.home.untilReady("api");
   await send(seat, "marker-own [[say one]]", "--wait-reply");
   await until("their hook", () => exists(join(seat.dir, "own-hook")));
-  await until("our hook", () => logOf(seat).includes('"name":"Stop"'));
+  await until("our hook", () => seat.home.log().includes('"name":"Stop"'));
   await quit(seat);
 }, [
   "--log-level",
@@ -178,7 +169,7 @@ function dialog(
         return typeof reason === "string" && reason.startsWith("blocked");
       });
       assertEquals(reason, `blocked: ${name}`);
-      assertStringIncludes(logOf(seat), `blocked: ${name}`);
+      assertStringIncludes(seat.home.log(), `blocked: ${name}`);
       await home.run(["send", "label:api", "waits"]);
       await terminal.untilShows(shown);
       assertEquals(seat.model.requests.length, 0);
@@ -200,11 +191,6 @@ dialog("bypass permissions dialog", /Bypass Permissions mode/, {
   config: onboarded,
   args: ["--dangerously-skip-permissions"],
 });
-
-function logOf({ home }: Seat): string {
-  const dir = join(home.home, "logs");
-  return [...Deno.readDirSync(dir)].map(({ name }) => Deno.readTextFileSync(join(dir, name))).join("");
-}
 
 function exists(path: string): boolean {
   try {

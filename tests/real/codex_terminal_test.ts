@@ -46,7 +46,7 @@ async function quit(seat: Seat): Promise<void> {
   await until("the end of the TUI", async () => {
     await seat.terminal.press("C-c");
     presses++;
-    return await until("it", over, 3_000).then(() => true, () => false);
+    return await until("an effect of Ctrl-C", over, 3_000).then(() => true, () => false);
   });
   await gone(seat, ...(presses === 1 ? [0] : [0, 130]));
 }

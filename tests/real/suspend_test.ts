@@ -17,12 +17,6 @@ async function stopped({ home }: RealAgent): Promise<boolean[]> {
   return lines.filter((line) => /\/(claude|codex) /.test(line)).map((line) => /^\s*\d+\s+\d+\s+T/.test(line));
 }
 
-/** What the runs of this home have logged. */
-function logOf({ home }: RealAgent): string {
-  const dir = `${home.home}/logs`;
-  return [...Deno.readDirSync(dir)].map(({ name }) => Deno.readTextFileSync(`${dir}/${name}`)).join("");
-}
-
 for (const provider of ["claude", "codex"] as const) {
   Deno.test(`Ctrl-Z in ${provider} gives the shell back and leaves the relay to others; fg goes on where it was`, async () => {
     await withRealAgent(provider, async (agent) => {
@@ -65,7 +59,7 @@ for (const provider of ["claude", "codex"] as const) {
       await until("the end of bg", async () => (await stopped(agent)).every((each) => each));
       assertEquals((await statuses(agent)).api, ["stale", "suspended"]);
       assertEquals((await home.run(["send", "label:other", "hello", "--wait-reply"])).out, "echo: hello\n");
-      assertEquals(logOf(agent).includes('"resumed"'), false);
+      assertEquals(agent.home.log().includes('"resumed"'), false);
 
       await terminal.type("fg");
       await terminal.press("Enter");
@@ -91,7 +85,7 @@ for (const provider of ["claude", "codex"] as const) {
       await terminal.type("half typed line");
       await terminal.press("C-z");
       // Nothing on the bus tells whether it was suspended at all: the log does.
-      await until("the end of it", () => logOf(seat).includes('"resumed"'));
+      await until("the end of it", () => seat.home.log().includes('"resumed"'));
       await terminal.untilShows(provider === "claude" ? /❯\shalf typed line/ : /›\shalf typed line/);
       await terminal.type(" and more");
       await terminal.untilShows(/half typed line and more/);

@@ -120,6 +120,12 @@ export class TestHome {
     return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
   }
 
+  /** What the runs of this home have logged. */
+  log(): string {
+    const dir = `${this.home}/logs`;
+    return [...Deno.readDirSync(dir)].map(({ name }) => Deno.readTextFileSync(`${dir}/${name}`)).join("");
+  }
+
   /** Starts a command and lets it run. */
   start(
     args: readonly string[],

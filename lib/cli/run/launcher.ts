@@ -47,7 +47,6 @@ export function providerSetup(
       AGENT_RELAY_RUNNER_ID: place.runnerId,
       AGENT_RELAY_ID: place.agentId,
       ...(relay === null ? {} : { AGENT_RELAY_URL: relay.url }),
-      AGENT_RELAY_APPROVAL: settings.approval.value,
       AGENT_RELAY_PROVIDER: provider,
       AGENT_RELAY_CONTROL_FILE: controlFileOf(place.dir),
       [RUN_MARKER]: place.runId,

@@ -1,3 +1,6 @@
+import { systemClock } from "../../base/clock.ts";
+import { ask } from "../../process/ask.ts";
+
 /** Signals of a run, trapped from the beginning and delivered once somebody listens. */
 export interface SignalTrap {
   connect(listener: (signal: string) => void): void;
@@ -28,6 +31,9 @@ export function onEndSignal(tell: (signal: string) => void): () => void {
   };
 }
 
+/** Longest time until a hang-up is told, or not. */
+const ASK_MS = 2_000;
+
 /** Prints the signals that a process ignores from its start: it has them from ours. */
 const IGNORED = `while read -r name mask; do [ "$name" = SigIgn: ] && echo "$mask"; done < /proc/self/status`;
 
@@ -38,20 +44,12 @@ const IGNORED = `while read -r name mask; do [ "$name" = SigIgn: ] && echo "$mas
  */
 async function isHangUpIgnored(): Promise<boolean> {
   if (Deno.build.os !== "linux" || Deno.stdin.isTerminal()) return false;
-  try {
-    const asked = new Deno.Command("/bin/sh", {
-      args: ["-c", IGNORED],
-      env: {},
-      clearEnv: true,
-      stdin: "null",
-      stderr: "null",
-    });
-    const mask = new TextDecoder().decode((await asked.output()).stdout).trim();
-    // One bit for each signal, SIGHUP is the first.
-    return (Number.parseInt(mask.slice(-1), 16) & 1) === 1;
-  } catch {
-    return false;
-  }
+  const answer = await ask("/bin/sh", ["-c", IGNORED], { clock: systemClock, timeoutMs: ASK_MS }).catch(() =>
+    null
+  );
+  const mask = answer?.state === "ended" ? answer.out.trim() : "";
+  // One bit for each signal, SIGHUP is the first.
+  return (Number.parseInt(mask.slice(-1), 16) & 1) === 1;
 }
 
 /**

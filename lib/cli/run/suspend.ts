@@ -2,6 +2,7 @@ import type { Clock } from "../../base/clock.ts";
 import { delay, TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
+import { ask } from "../../process/ask.ts";
 import type { Session } from "./session.ts";
 
 /** How long it may take until the shell is back: the person waits for it. */
@@ -40,7 +41,7 @@ export function onSuspend(
       Deno.kill(Deno.pid, "SIGTTOU");
       await delay(clock, STOPPED_MS);
       const wasStopped = clock.mono() - since > 4 * STOPPED_MS;
-      if (!interactive || !wasStopped || !await isInBackground()) break;
+      if (!interactive || !wasStopped || !await isInBackground(clock)) break;
     }
     session.resume();
     log.info("resumed");
@@ -53,15 +54,10 @@ export function onSuspend(
 }
 
 /** True when the terminal belongs to another process group, as after `bg`; false also when nobody can tell. */
-async function isInBackground(): Promise<boolean> {
-  try {
-    const asked = new Deno.Command("ps", {
-      args: ["-o", "pgid=,tpgid=", "-p", String(Deno.pid)],
-      stderr: "null",
-    });
-    const [own, foreground] = new TextDecoder().decode((await asked.output()).stdout).trim().split(/\s+/);
-    return own !== undefined && foreground !== undefined && Number(foreground) > 0 && own !== foreground;
-  } catch {
-    return false;
-  }
+async function isInBackground(clock: Clock): Promise<boolean> {
+  const args = ["-o", "pgid=,tpgid=", "-p", String(Deno.pid)];
+  const answer = await ask("ps", args, { clock, timeoutMs: SUSPEND_MS }).catch(() => null);
+  if (answer?.state !== "ended") return false;
+  const [own, foreground] = answer.out.trim().split(/\s+/);
+  return foreground !== undefined && Number(foreground) > 0 && own !== foreground;
 }

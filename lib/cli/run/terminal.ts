@@ -1,4 +1,9 @@
+import { systemClock } from "../../base/clock.ts";
+import { ask } from "../../process/ask.ts";
 import { TERMINAL_RESET } from "../../process/guard_script.ts";
+
+/** Longest time until the terminal is known, or not. */
+const ASK_MS = 2_000;
 
 /** The terminal's state before the agent had it. */
 export interface SavedTerminal {
@@ -14,30 +19,22 @@ export interface SavedTerminal {
 
 /** Remembers the terminal's state. Without `stty` (Windows) there is no line discipline to put back. */
 export async function saveTerminal(): Promise<SavedTerminal> {
-  const [saved, path] = await Promise.all([ask("stty", ["-g"]), ask("tty", [])]);
+  const [saved, path] = await Promise.all([say("stty", ["-g"]), say("tty", [])]);
   const device = saved === null || path === null || !/^\/dev\/[A-Za-z0-9/]+$/.test(path.trim())
     ? null
     : { path: path.trim(), modes: saved.trim() };
   return {
     device,
     restore(how) {
-      if (saved !== null) command("stty", [saved.trim()]).outputSync();
+      if (saved !== null) new Deno.Command("stty", { args: [saved.trim()], stdin: "inherit" }).outputSync();
       if (how === "killed") Deno.stdout.writeSync(new TextEncoder().encode(TERMINAL_RESET));
     },
   };
 }
 
-function command(name: "stty" | "tty", args: string[]): Deno.Command {
-  return new Deno.Command(name, { args, stdin: "inherit", stdout: "piped", stderr: "null" });
-}
-
-async function ask(name: "stty" | "tty", args: string[]): Promise<string | null> {
+/** What one of the two says of the terminal; null without it, or when there is none. */
+async function say(name: "stty" | "tty", args: string[]): Promise<string | null> {
   if (Deno.build.os === "windows") return null;
-  try {
-    const { code, stdout } = await command(name, args).output();
-    return code === 0 ? new TextDecoder().decode(stdout) : null;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
+  const answer = await ask(name, args, { clock: systemClock, timeoutMs: ASK_MS, stdin: "inherit" });
+  return answer.state === "ended" && answer.code === 0 ? answer.out : null;
 }

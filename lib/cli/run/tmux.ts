@@ -1,5 +1,9 @@
+import { systemClock } from "../../base/clock.ts";
 import { RunnerError, shown } from "../../base/errors.ts";
+import { ask } from "../../process/ask.ts";
 
+/** Longest time one call of tmux may take. */
+const TMUX_MS = 10_000;
 /** Lines kept of what a command said at its end. */
 const LAST_LINES = 20;
 
@@ -64,19 +68,11 @@ function literal(arg: string): string {
 }
 
 async function tmux(args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
-  try {
-    const { code, stdout, stderr } = await new Deno.Command("tmux", {
-      args: [...args],
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).output();
-    const decoder = new TextDecoder();
-    return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new RunnerError("E_PROVIDER_CMD", `"tmux" not found on PATH`, {
+  const answer = await ask("tmux", args, { clock: systemClock, timeoutMs: TMUX_MS });
+  if (answer.state === "ended") return answer;
+  throw answer.state === "missing"
+    ? new RunnerError("E_PROVIDER_CMD", `"tmux" not found on PATH`, {
       hint: "--detach needs tmux; or use --headless",
-    });
-  }
+    })
+    : new RunnerError("E_PROVIDER_CMD", "tmux does not answer", { hint: "see: tmux ls; or use --headless" });
 }

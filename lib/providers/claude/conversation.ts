@@ -20,7 +20,9 @@ export async function conversationFor(
     return { kind: "resume", sessionId: resume };
   }
   if (resume !== null && opening && conversation === resume) {
-    throw new RunnerError("E_PROVIDER_CMD", `claude has no conversation "${shown(resume)}"`);
+    throw new RunnerError("E_PROVIDER_CMD", `claude has no conversation "${shown(resume)}"`, {
+      hint: "use --conversation new, or last",
+    });
   }
   return { kind: "new", sessionId: crypto.randomUUID() };
 }

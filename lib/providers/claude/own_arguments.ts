@@ -140,15 +140,13 @@ export function splitArguments(args: readonly string[], worktree?: string): OwnA
     const words = args.slice(i, end);
     i = end;
     own.flags.push(name);
+    const value = arg.includes("=") ? arg.slice(name.length + 1) : words[1] ?? null;
     if (name === "--settings") {
-      own.settings = arg.includes("=") ? arg.slice("--settings=".length) : words[1] ?? null;
+      own.settings = value;
       continue;
     }
-    if (name === "--permission-mode") {
-      own.permissionMode = arg.includes("=") ? arg.slice("--permission-mode=".length) : words[1] ?? null;
-    } else if (name === "--dangerously-skip-permissions") {
-      own.permissionMode = "bypassPermissions";
-    }
+    if (name === "--permission-mode") own.permissionMode = value;
+    else if (name === "--dangerously-skip-permissions") own.permissionMode = "bypassPermissions";
     if (WORKTREES.has(arg) && words.length === 1 && worktree !== undefined) words.push(worktree);
     own.opening.push(...words);
     if (CHOICES.has(name)) own.choice ??= name;

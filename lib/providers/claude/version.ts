@@ -1,4 +1,5 @@
-import { type Clock, TIMED_OUT, withDeadline } from "../../base/clock.ts";
+import type { Clock } from "../../base/clock.ts";
+import { ask } from "../../process/ask.ts";
 import type { ProviderLaunch } from "../contract.ts";
 
 /** `claude --version` needs about 20 ms; a wrapper script may need longer. */
@@ -18,40 +19,15 @@ export function claudeVersion(
 ): Promise<string | null> {
   let version = asked.get(launch.command);
   if (version === undefined) {
-    version = ask(launch, clock);
+    const { command, cwd, env } = launch;
+    version = ask(command, ["--version"], { clock, timeoutMs: PROBE_MS, cwd, env }).then(
+      (answer) => answer.state === "ended" ? readVersion(answer.out) : null,
+      // What is wrong with the command is said when it is started.
+      () => null,
+    );
     asked.set(launch.command, version);
   }
   return version;
-}
-
-async function ask(
-  launch: Pick<ProviderLaunch, "command" | "cwd" | "env">,
-  clock: Clock,
-): Promise<string | null> {
-  const abort = new AbortController();
-  try {
-    const asking = new Deno.Command(launch.command, {
-      args: ["--version"],
-      cwd: launch.cwd,
-      clearEnv: true,
-      env: launch.env,
-      stdin: "null",
-      stdout: "piped",
-      stderr: "null",
-      signal: abort.signal,
-    }).output();
-    // Not only the signal: what a wrapper left behind may keep the pipe open.
-    const said = await withDeadline(clock, PROBE_MS, asking);
-    if (said === TIMED_OUT) {
-      abort.abort();
-      asking.catch(() => {});
-      return null;
-    }
-    return readVersion(new TextDecoder().decode(said.stdout));
-  } catch {
-    // What is wrong with the command is said when it is started.
-    return null;
-  }
 }
 
 /** The version in what `claude --version` prints. */

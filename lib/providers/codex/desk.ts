@@ -74,7 +74,9 @@ export class ThreadDesk {
       return known;
     } catch (error) {
       if (this.#isNamed(known) && error instanceof RpcError && (isGone(error) || isBadRequest(error))) {
-        const reason = `codex has no conversation "${shown(known.id)}" (${shown(error.message, 200)})`;
+        const reason = `codex has no conversation "${shown(known.id)}" (${
+          shown(error.message, 200)
+        }). use --conversation new, or last`;
         this.#ports.emit({ type: "refused", reason });
         throw error;
       }
