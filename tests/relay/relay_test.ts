@@ -446,3 +446,25 @@ Deno.test("the event stream tells what happens until the relay stops", async () 
     assert((await text).includes("event: message.new"));
   });
 });
+
+Deno.test("a relay that is started after a month forgets who was not there since, and tells who listens", async () => {
+  await withTempDir(async (dir) => {
+    const before = await testRelay(dir);
+    const agent = await new TestAgent(before.url, "a", { label: "api" }).join();
+    await agent.bus.close();
+    await before.stop();
+    const clock = new FakeClock(Date.now() + 31 * 86_400_000);
+    const relay = await testRelay(dir, { clock });
+    const response = await fetch(`${relay.url}/api/events`, { headers: { "x-agent-relay-token": TOKEN } });
+    const text = response.text();
+    const ids = async () => {
+      const agents = await httpOf(relay).listAgents({});
+      return agents.ok ? agents.value.map(({ id }) => id) : agents.message;
+    };
+    assertEquals(await ids(), ["a"]);
+    for (let i = 0; i < 3; i++) await clock.advance(1_000);
+    await until("the retention", async () => (await ids()).length === 0);
+    await relay.stop();
+    assert((await text).includes('event: agent.removed\ndata: {"agentId":"a"}'));
+  });
+});
