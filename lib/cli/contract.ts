@@ -14,6 +14,8 @@ export interface Invocation {
 export interface Io {
   out(text: string): void;
   err(text: string): void;
+  /** True once the reader of `out` has gone (`| head`): who prints without end has to end then. */
+  readonly outGone: boolean;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   /** False with NO_COLOR or without a terminal. */

@@ -1,11 +1,31 @@
 import type { FlagSpec, VerbSpec } from "./spec.ts";
-import { findVerb, VERBS } from "./table.ts";
+import { findVerb, PROVIDERS, VERBS } from "./table.ts";
 import { VERSION } from "../base/version.ts";
 
-/** Returns the first screen: examples first, then every verb in one line. */
+/** Verbs that share a line of the overview, so that it fits a screen. */
+const TOGETHER: readonly { names: readonly string[]; summary: string }[] = [
+  { names: PROVIDERS, summary: "Start Claude Code, Codex or a test agent and put it on the bus" },
+  { names: ["stop", "restart"], summary: "Stop an agent after its turn; start it anew, conversation kept" },
+  { names: ["help", "version"], summary: "Show help, also for one verb; show the version" },
+];
+
+/** The lines of the overview: verbs as they are typed, and what they do. */
+function overviewRows(): { usage: string; summary: string }[] {
+  const rows: { usage: string; summary: string }[] = [];
+  for (const verb of VERBS.filter(({ hidden }) => !hidden)) {
+    const shared = TOGETHER.find(({ names }) => names.includes(verb.name));
+    if (shared === undefined) rows.push({ usage: usageOf(verb), summary: verb.summary });
+    else if (shared.names[0] === verb.name) {
+      rows.push({ usage: shared.names.join(", "), summary: shared.summary });
+    }
+  }
+  return rows;
+}
+
+/** Returns the first screen: examples first, then the verbs. */
 export function overview(): string {
-  const verbs = VERBS.filter((verb) => !verb.hidden);
-  const width = Math.max(...verbs.map((verb) => usageOf(verb).length));
+  const rows = overviewRows();
+  const width = Math.max(...rows.map(({ usage }) => usage.length));
   return [
     `runner ${VERSION}: puts a coding agent on a message bus and proves what it was told`,
     "",
@@ -15,7 +35,7 @@ export function overview(): string {
     '  runner send label:api "Run the tests" --wait-reply',
     "",
     "Verbs:",
-    ...verbs.map((verb) => `  ${usageOf(verb).padEnd(width)}  ${verb.summary}`),
+    ...rows.map(({ usage, summary }) => `  ${usage.padEnd(width)}  ${summary}`),
     "",
     '"runner help VERB" shows the options of a verb. Options for the agent itself go after --.',
     "",

@@ -7,6 +7,9 @@ import type { Verb } from "./contract.ts";
 export const LOADERS = {
   run: async (): Promise<Verb> => (await import("./verbs/run.ts")).run,
   send: async (): Promise<Verb> => (await import("./verbs/send.ts")).run,
+  status: async (): Promise<Verb> => (await import("./verbs/status.ts")).run,
+  logs: async (): Promise<Verb> => (await import("./verbs/logs.ts")).run,
+  attach: async (): Promise<Verb> => (await import("./verbs/attach.ts")).run,
   agents: async (): Promise<Verb> => (await import("./verbs/agents.ts")).run,
   receipt: async (): Promise<Verb> => (await import("./verbs/receipt.ts")).run,
   dead: async (): Promise<Verb> => (await import("./verbs/dead.ts")).run,

@@ -13,11 +13,15 @@ export function processIo(): Io {
   sparesLoopback(env);
   const outIsTerminal = Deno.stdout.isTerminal();
   const errIsTerminal = Deno.stderr.isTerminal();
+  let outGone = false;
   return {
-    out: (text) => writeAll(Deno.stdout, text),
+    out: (text) => outGone ||= writeAll(Deno.stdout, text) === "gone",
+    get outGone() {
+      return outGone;
+    },
     // GitHub reads both streams for commands; what an error quotes may come from the agent.
     err: (text) =>
-      writeAll(Deno.stderr, env.GITHUB_ACTIONS === "true" ? withoutOldCommands(text, "text") : text),
+      void writeAll(Deno.stderr, env.GITHUB_ACTIONS === "true" ? withoutOldCommands(text, "text") : text),
     outIsTerminal,
     errIsTerminal,
     color: outIsTerminal && (env.NO_COLOR ?? "") === "",
@@ -46,11 +50,13 @@ function sparesLoopback(env: Readonly<Record<string, string>>): void {
 }
 
 /** A closed pipe (`| head`) is the reader's choice, not an error. */
-function writeAll(sink: { writeSync(bytes: Uint8Array): number }, text: string): void {
+function writeAll(sink: { writeSync(bytes: Uint8Array): number }, text: string): "written" | "gone" {
   const bytes = new TextEncoder().encode(text);
   try {
     for (let at = 0; at < bytes.length;) at += sink.writeSync(bytes.subarray(at));
   } catch (error) {
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    return "gone";
   }
+  return "written";
 }

@@ -11,6 +11,7 @@ import { INCARNATION_HEADER } from "../protocol/control.ts";
 import type { MonitorPort } from "../providers/contract.ts";
 import { adminFileOf, type ControlEvents, controlFileOf, type ControlScope } from "./contract.ts";
 import { MonitorDoor } from "./monitor.ts";
+import type { WatchDoor } from "./watch.ts";
 
 const STATUS_BODY = 8 * 1024;
 const HOOK_BODY = 1024 * 1024;
@@ -41,6 +42,8 @@ export interface ControlOptions {
   events: ControlEvents;
   /** Answer of `GET /status`. */
   view(): unknown;
+  /** Answers `GET /watch`. */
+  watch: WatchDoor;
   clock: Clock;
   log: Log;
 }
@@ -92,6 +95,9 @@ export function serveControl(options: ControlOptions): ControlServer {
         events.statusHint(statusOf(await readBody(request, STATUS_BODY)));
         return { ok: true };
       }
+      case "GET /watch":
+        need("admin");
+        return options.watch.accept();
       case "POST /shutdown":
         need("admin");
         events.shutdown();
@@ -110,7 +116,7 @@ export function serveControl(options: ControlOptions): ControlServer {
       const body = await readBody(request, HOOK_BODY);
       return await events.hook(hook[1]!, body, incarnation === undefined ? null : Number(incarnation));
     }
-    if (["/health", "/status", "/shutdown", "/monitor"].includes(url.pathname)) {
+    if (["/health", "/status", "/watch", "/shutdown", "/monitor"].includes(url.pathname)) {
       throw new RunnerError("E_METHOD", "method_not_allowed");
     }
     throw new RunnerError("E_NOT_FOUND", "not_found");
@@ -176,6 +182,7 @@ export function serveControl(options: ControlOptions): ControlServer {
       stopping ??= (async () => {
         over.abort();
         monitor.stop();
+        options.watch.stop();
         for (const file of [controlFile, adminFile]) {
           try {
             Deno.removeSync(file);

@@ -24,10 +24,16 @@ export class ProviderHost {
   #current: { incarnation: number; session: Promise<ProviderSession | null> } | null = null;
   /** The end of a provider whose start was given up; the next one must not live beside it. */
   #givenUp: Promise<unknown> | null = null;
+  #pid: number | null = null;
 
   constructor(ports: RunnerPorts, post: (event: Event) => void) {
     this.#ports = ports;
     this.#post = post;
+  }
+
+  /** Process id of the provider, null while none runs. */
+  get pid(): number | null {
+    return this.#pid;
   }
 
   /** Performs one effect; its outcome comes back as an event. */
@@ -105,8 +111,10 @@ export class ProviderHost {
           log: log.child(adapter.provider),
           emit: (event) => this.#post({ type: "provider", incarnation, event }),
         });
+        this.#pid = started.pid;
         this.#post({ type: "spawned", incarnation });
         started.exited.then(({ lastWords, ...status }) => {
+          if (this.#pid === started.pid) this.#pid = null;
           this.#ports.providerEnded?.(status);
           log.debug("the provider ended", { ...status, last: lastWords ?? "" });
           const said = lastWords === undefined ? {} : { lastWords: this.#ports.redact(lastWords) };

@@ -7,9 +7,9 @@ import type { TransportState } from "../sdk/contract.ts";
 import { nextDue } from "./core/due.ts";
 import { reportOf } from "./core/goal.ts";
 import { initialState } from "./core/state.ts";
-import { statusOf } from "./core/status.ts";
 import { step } from "./core/step.ts";
 import type { CoreConfig, Effect, Event, ExitOutcome, State } from "./core/types.ts";
+import { type RunnerView, viewOf } from "./core/view.ts";
 import { Outbox } from "./outbox.ts";
 import { JournalWriter } from "./journal_writer.ts";
 import { ProviderHost } from "./provider_host.ts";
@@ -18,18 +18,6 @@ import { finish, RelayActions } from "./relay_actions.ts";
 
 /** Events taken into one commit at most; bounds the time the loop is away from the sockets. */
 const BATCH = 512;
-
-/** What `GET /status` and a person see of a running runner. */
-export interface RunnerView {
-  phase: string;
-  provider: { state: string; incarnation: number; activity: string | null };
-  bus: string;
-  status: ReturnType<typeof statusOf>;
-  queued: number;
-  inFlight: number;
-  dead: number;
-  fault: string | null;
-}
 
 /**
  * The shell around the pure core: collects events, lets `step` decide, writes the journal in one commit per
@@ -132,23 +120,15 @@ export class Runner {
     if (!this.#over) this.#provider.hook(event, incarnation);
   }
 
+  /** Process id of the agent, null while none runs. */
+  get agentPid(): number | null {
+    return this.#provider.pid;
+  }
+
   /** Returns what is going on, for the control server. */
   view(): RunnerView {
-    const { provider } = this.#state;
-    return {
-      phase: this.#state.phase.phase,
-      provider: {
-        state: provider.state,
-        incarnation: this.#state.incarnation,
-        activity: provider.state === "ready" ? provider.activity : null,
-      },
-      bus: this.#state.bus,
-      status: statusOf(this.#state),
-      queued: this.#state.rows.size,
-      inFlight: this.#state.flight.size,
-      dead: this.#state.dead.size,
-      fault: this.#state.fault?.reason ?? null,
-    };
+    const { clock } = this.#ports;
+    return viewOf(this.#state, { mono: clock.mono(), wall: clock.wall() });
   }
 
   #flush(): void {

@@ -24,6 +24,7 @@ import type {
   RelayBus,
   TransportState,
 } from "./contract.ts";
+import { BadFrames } from "./bad_frames.ts";
 import { PushAcks } from "./push_acks.ts";
 import { busUrl } from "./url.ts";
 
@@ -34,8 +35,6 @@ const HEARTBEAT_MS = 15_000;
 const STATUS_MS = 20;
 /** Heartbeats without an answer before the link is abandoned. */
 const MISSED_LIMIT = 2;
-/** More bad frames than this within a minute: reconnect. */
-const BAD_FRAMES = 20;
 
 /** How to build a {@linkcode RelayBusClient}. */
 export interface BusClientOptions {
@@ -79,13 +78,14 @@ export class RelayBusClient implements RelayBus {
   #cursor: { storeId: string; seq: number } | null = null;
   #cancelHeartbeat: (() => void) | null = null;
   #missed = 0;
-  #bad: number[] = [];
+  readonly #bad: BadFrames;
   #agentToken: string | null = null;
 
   constructor(options: BusClientOptions) {
     this.#options = options;
     this.#clock = options.clock;
     this.#registration = options.registration;
+    this.#bad = new BadFrames(options);
     this.#acks = new PushAcks({ out: this.#out, clock: options.clock, newId: () => this.#newId() });
     this.#redial = new Redialer({
       url: busUrl(options.url),
@@ -112,6 +112,11 @@ export class RelayBusClient implements RelayBus {
   /** Token bound to this agent, once registered; null before and with an open relay. */
   get agentToken(): string | null {
     return this.#agentToken;
+  }
+
+  /** Frames of the relay that made no sense, so far. */
+  get badFrames(): number {
+    return this.#bad.total;
   }
 
   connect(): void {
@@ -305,13 +310,7 @@ export class RelayBusClient implements RelayBus {
   }
 
   #badFrame(link: Link, reason: string): void {
-    const now = this.#clock.mono();
-    this.#bad = [...this.#bad.filter((at) => now - at < 60_000), now].slice(-BAD_FRAMES - 1);
-    if (this.#bad.length === 1) this.#options.log.warn("dropped a bad frame of the relay", { reason });
-    if (this.#bad.length > BAD_FRAMES) {
-      this.#bad = [];
-      link.close(1000, "too many bad frames");
-    }
+    if (this.#bad.take(reason) === "too many") link.close(1000, "too many bad frames");
   }
 
   #settle(frameId: string, answer: Answer): void {

@@ -39,6 +39,7 @@ function recorder(env: Record<string, string> = {}) {
     stderr: "",
     out: (text: string) => void (io.stdout += text),
     err: (text: string) => void (io.stderr += text),
+    outGone: false,
     outIsTerminal: false,
     errIsTerminal: false,
     color: false,

@@ -4,6 +4,7 @@ import { noLog } from "../../lib/base/log.ts";
 import { readControlFile } from "../../lib/control/control_file.ts";
 import { runMonitor } from "../../lib/control/monitor_client.ts";
 import { type ControlServer, serveControl } from "../../lib/control/server.ts";
+import { WatchDoor } from "../../lib/control/watch.ts";
 import { isNoticeLine, readDeliver, readDelivered } from "../../lib/protocol/control.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { until, withTempDir } from "../support/temp.ts";
@@ -18,6 +19,7 @@ async function withServer(work: (server: ControlServer) => Promise<void>): Promi
       agentId: "agent",
       clock: systemClock,
       log: noLog,
+      watch: new WatchDoor(JSON.stringify),
       view: () => ({}),
       events,
     });
@@ -215,7 +217,15 @@ Deno.test("runMonitor prints a line every 2 s at most, confirms it, and stays th
   await withTempDir(async (dir) => {
     const events = { statusHint() {}, hook: () => Promise.resolve({}), shutdown() {} };
     const serve = () =>
-      serveControl({ dir, agentId: "agent", clock: systemClock, log: noLog, view: () => ({}), events });
+      serveControl({
+        dir,
+        agentId: "agent",
+        clock: systemClock,
+        log: noLog,
+        view: () => ({}),
+        watch: new WatchDoor(JSON.stringify),
+        events,
+      });
     const clock = new FakeClock();
     const gone = new AbortController();
     const printed: { line: string; at: number }[] = [];

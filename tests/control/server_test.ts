@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
 import { type ControlServer, serveControl } from "../../lib/control/server.ts";
+import { WatchDoor } from "../../lib/control/watch.ts";
 import { withTempDir } from "../support/temp.ts";
 
 interface World {
@@ -24,6 +25,7 @@ async function withControl(work: (world: World) => Promise<void>): Promise<void>
       agentId: "agent",
       clock: systemClock,
       log: noLog,
+      watch: new WatchDoor(JSON.stringify),
       view: () => ({ phase: "running" }),
       events: {
         statusHint: (status) => hints.push(status),
@@ -98,6 +100,7 @@ Deno.test("every route refuses no, a wrong and a wrong-scope token without any e
     const routes = [
       { line: "GET /health", scopes: [hook, monitor, admin] },
       { line: "GET /status", scopes: [admin] },
+      { line: "GET /watch", scopes: [admin] },
       { line: "POST /status", scopes: [hook] },
       { line: "POST /shutdown", scopes: [admin] },
       { line: "POST /hook/Stop", scopes: [hook] },

@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
 import { type ControlServer, serveControl } from "../../lib/control/server.ts";
+import { WatchDoor } from "../../lib/control/watch.ts";
 import { RUN_ARGS } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
@@ -23,6 +24,7 @@ async function withServer(
       agentId: "a",
       clock: systemClock,
       log: noLog,
+      watch: new WatchDoor(JSON.stringify),
       view: () => ({}),
       events,
     });

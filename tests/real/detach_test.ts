@@ -4,6 +4,7 @@ import { type RealAgent, withRealAgent } from "../support/real_home.ts";
 import { processesWith, type TestHome } from "../support/runner_process.ts";
 import { send } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
+import { TmuxTerminal } from "../support/tmux.ts";
 
 interface Detached extends RealAgent {
   tmux(...args: string[]): Promise<Deno.CommandOutput>;
@@ -44,6 +45,54 @@ detached("the agent runs in a tmux session of its own, reachable over the bus", 
   const stopped = await agent.home.run(["stop", "label:api"]);
   assertEquals(stopped.code, 0, stopped.err);
 });
+
+detached(
+  "attach brings a person to the agent's terminal, and leaving it changes nothing",
+  async (agent, detach) => {
+    assertEquals((await detach()).code, 0);
+    await agent.home.untilReady("api");
+    const { command, args } = agent.home.program;
+    await using terminal = new TmuxTerminal();
+    await terminal.start([command, ...args, "attach", "label:api"], {
+      cwd: agent.home.cwd,
+      env: { ...agent.home.env, LANG: "C.UTF-8" },
+    });
+    // The person types at the agent itself.
+    await terminal.type("marker-attached [[say typed]]");
+    // Where typing and Enter come as one piece, as through two terminals, Claude takes them for pasted lines.
+    await terminal.pressUntil("Enter", "the prompt", () => agent.model.asked("marker-attached") > 0);
+    await terminal.untilShows(/● typed/);
+    await terminal.press("C-b");
+    await terminal.press("d");
+    await terminal.untilExited([0]);
+    await send(agent, "marker-after [[say still here]]", "--wait-reply");
+    assertEquals((await agent.home.run(["stop", "label:api"])).code, 0);
+  },
+);
+
+Deno.test("attach says where an agent is that is in another terminal, and --watch shows what happens there", () =>
+  withRealAgent("claude", async (agent) => {
+    const { home } = agent;
+    const { command, args } = home.program;
+    await using terminal = new TmuxTerminal();
+    // Not told of tmux: as in a terminal window.
+    const env = { ...home.env, TMUX: "", TMUX_PANE: "" };
+    await terminal.start(["env", "-u", "TMUX", command, ...args, "claude", "--label", "api"], {
+      cwd: home.cwd,
+      env,
+    });
+    await home.untilReady("api");
+    const refused = await home.run(["attach", "label:api"]);
+    assertEquals(refused.code, 1);
+    assertMatch(refused.err, /E_CONFLICT.*in a terminal of its own \(pid \d+\).*--watch/);
+    const watch = home.start(["attach", "label:api", "--watch"]);
+    await until("the watch", () => watch.out !== "");
+    await send(agent, "marker-watched [[say seen by all]]", "--wait-reply");
+    await until("what came", () => /message 1 from \S+: marker-watched/.test(watch.out));
+    assertEquals((await home.run(["stop", "label:api"])).code, 0);
+    assertEquals(await watch.ended(), 0);
+    await terminal.untilExited([0]);
+  }));
 
 detached("a path means what it meant where it was typed", async (agent, detach) => {
   await Deno.writeTextFile(join(agent.dir, "task.md"), "marker-task [[say done]]");

@@ -81,12 +81,12 @@ Deno.test("the README's commands work with Claude Code in a terminal", async () 
     const bin = withRunnerOnPath(seat.dir);
     await seat.home.untilReady("api");
     const outputs: Record<string, string> = {};
-    for (const line of commands(/^deno task runner (agents|send|receipt|restart|stop)\b/)) {
+    for (const line of commands(/^deno task runner (status|send|receipt|restart|stop)\b/)) {
       const { code, out, err } = await shell(seat, bin, line);
       assertEquals(code, 0, `${line}: ${err}`);
       outputs[line.split(" ")[3]!] = out;
     }
-    assertMatch(outputs.agents!, /\bapi\b/);
+    assertMatch(outputs.status!, /label:api {2}idle/);
     assertMatch(outputs.receipt!, /seen/);
     assertMatch(outputs.restart!, /restarted/);
     await gone(seat, 0);

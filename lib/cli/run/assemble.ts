@@ -18,7 +18,9 @@ import type { RunnerPorts } from "../../runner/ports.ts";
 import { Runner } from "../../runner/runner.ts";
 import type { AgentPlace } from "./agent_place.ts";
 import type { RunFollower } from "./follower.ts";
+import { logFileOf } from "./log_file.ts";
 import { type RelayPlace, relayWatch } from "./relay_place.ts";
+import { viewOfRun } from "./run_view.ts";
 import type { Session, SessionDeps } from "./session.ts";
 import type { Undo } from "./undo.ts";
 
@@ -66,7 +68,8 @@ export async function assemble(begun: Begun): Promise<Session> {
     agentId,
     clock,
     log: log.child("control"),
-    view: () => runner?.view() ?? { phase: "starting" },
+    view: () => runner === null ? null : viewOfRun(runner, { begun, bus }),
+    watch: deps.watch,
     events: {
       statusHint: (status) => log.debug("status hint", { status }),
       hook: (name, body, incarnation) => {
@@ -136,7 +139,7 @@ export async function assemble(begun: Begun): Promise<Session> {
     runnerId,
     relayUrl: relay?.url ?? null,
     approval,
-    logFile: join(settings.paths.logsDir, `${agentId}.log`),
+    logFile: logFileOf(settings.paths.logsDir, agentId),
     view: () => started.view(),
     signal: (name) => started.post({ type: "signal", signal: name }),
     suspend: async (signal) => {

@@ -2,7 +2,7 @@ import { basename, join, resolve } from "@std/path";
 import { type Clock, delay } from "../../base/clock.ts";
 import { RunnerError } from "../../base/errors.ts";
 import type { RunSettings } from "../../config/contract.ts";
-import { slug } from "../../config/identity.ts";
+import { slug, stableAgentId } from "../../config/identity.ts";
 import { adminFileOf } from "../../control/contract.ts";
 import type { Invocation, Io } from "../contract.ts";
 import { runFlags } from "../flags.ts";
@@ -32,11 +32,13 @@ const LOOK_MS = 50;
 export async function detach(
   settings: RunSettings,
   invocation: Invocation,
-  { agentId, io, clock }: { agentId: string; io: Io; clock: Clock },
+  { io, clock }: { io: Io; clock: Clock },
 ): Promise<number> {
   checkToken(settings);
   providerCommand(settings, io.env.PATH);
-  const { providerSettings, label, cwd, paths } = settings;
+  const { provider, providerSettings, label, cwd, paths } = settings;
+  const agentId = settings.agentId.value ??
+    stableAgentId({ host: Deno.hostname(), provider, label: label.value, cwd: cwd.value });
   const name = `${providerSettings.tmuxPrefix.value}-${
     slug(label.value ?? basename(cwd.value), 40) || "agent"
   }`;

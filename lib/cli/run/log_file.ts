@@ -1,43 +1,72 @@
-import { dirname } from "@std/path";
-import { jsonLine, type LogSink } from "../../base/logger.ts";
+import { dirname, join } from "@std/path";
+import { jsonLine, type LogLine, type LogSink } from "../../base/logger.ts";
 import { ensurePrivateDir } from "../../base/private_file.ts";
 
 const FILE_BYTES = 10 * 1024 * 1024;
-const FILES = 5;
+/** Files of a log: the one that is written, and the rotated ones `.1` to `.4`. */
+export const FILES = 5;
+
+/** Lines kept until it is known where they go. */
+const EARLY_LINES = 100;
 
 /** A sink into a private file that is rotated: at most 5 files of 10 MiB. */
 export interface LogFile {
   sink: LogSink;
+  /** Begins to write; what was logged before comes first. Throws what opening a file throws. */
+  open(path: string): void;
+  /** Idempotent. */
   close(): void;
 }
 
-/** Opens a log file; its lines are JSON. When the disk is full, lines are lost and nothing else happens. */
-export function openLogFile(path: string): LogFile {
-  ensurePrivateDir(dirname(path));
-  let file = open(path);
-  let size = file.statSync().size;
-  let closed = false;
+/** The log of an agent. */
+export function logFileOf(logsDir: string, agentId: string): string {
+  return join(logsDir, `${agentId}.log`);
+}
+
+/**
+ * Returns a log file whose path is not known yet: an agent's id depends on the place that it gets, and what happens on the
+ * way there belongs into its log as well. Its lines are JSON. When the disk is full, lines are lost and nothing else happens.
+ */
+export function createLogFile(): LogFile {
+  let target: { path: string; file: Deno.FsFile; size: number } | null = null;
+  let early: LogLine[] | null = [];
   const encoder = new TextEncoder();
+  const write = (line: LogLine) => {
+    if (target === null) return;
+    if (target.size > FILE_BYTES) {
+      target.file.close();
+      rotate(target.path);
+      target.file = append(target.path);
+      target.size = 0;
+    }
+    target.size += target.file.writeSync(encoder.encode(jsonLine(line)));
+  };
   return {
     sink(line) {
-      if (closed) return;
-      if (size > FILE_BYTES) {
-        file.close();
-        rotate(path);
-        file = open(path);
-        size = 0;
+      if (early === null) write(line);
+      else if (early.length < EARLY_LINES) early.push(line);
+    },
+    open(path) {
+      ensurePrivateDir(dirname(path));
+      const file = append(path);
+      target = { path, file, size: file.statSync().size };
+      const lines = early ?? [];
+      early = null;
+      for (const line of lines) {
+        try {
+          write(line);
+        } catch { /* as for later lines, of which the logger swallows it */ }
       }
-      const bytes = encoder.encode(jsonLine(line));
-      size += file.writeSync(bytes);
     },
     close() {
-      if (!closed) file.close();
-      closed = true;
+      target?.file.close();
+      target = null;
+      early = null;
     },
   };
 }
 
-function open(path: string): Deno.FsFile {
+function append(path: string): Deno.FsFile {
   return Deno.openSync(path, { append: true, create: true, mode: 0o600 });
 }
 

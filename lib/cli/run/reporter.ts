@@ -12,6 +12,7 @@ import type { Invocation, Io } from "../contract.ts";
 import { withoutOldCommands } from "../old_commands.ts";
 import type { RunFollower, RunStart } from "./follower.ts";
 import { GithubActions } from "./github.ts";
+import { encodeEvent, type RunEvent, stageEvent, startEvent, turnEvent } from "./run_events.ts";
 import { resultOf, type RunResult, type Verdict, verdictOf } from "./result.ts";
 
 /** What a reporter needs of the process. */
@@ -55,8 +56,7 @@ export class RunReporter implements RunFollower {
   started(start: RunStart): void {
     this.#start = start;
     this.#github?.mask(start.masked);
-    const { agentId, runnerId, relayUrl } = start;
-    this.#line({ type: "start", agentId, runnerId, provider: this.#provider, relayUrl });
+    this.#line(startEvent(start, this.#provider));
   }
 
   output(text: string): void {
@@ -67,12 +67,11 @@ export class RunReporter implements RunFollower {
   }
 
   stage(report: StageReport, local: boolean): void {
-    const { agentId: _agentId, messageId, ...rest } = report;
-    this.#line({ type: "stage", messageId: local ? null : messageId, ...rest });
+    this.#line(stageEvent(report, local));
   }
 
-  turn({ messageIds, ...turn }: TurnResult): void {
-    this.#line({ type: "turn", messageIds, ...turn });
+  turn(turn: TurnResult): void {
+    this.#line(turnEvent(turn));
   }
 
   /** Takes a log line for the annotations. */
@@ -154,13 +153,9 @@ export class RunReporter implements RunFollower {
     }
   }
 
-  #line(value: Readonly<Record<string, unknown>>): void {
+  #line(event: RunEvent): void {
     if (this.#form !== "jsonl") return;
-    // Before it is JSON: a mask over the finished line could take a quote with it.
-    const line = JSON.stringify(
-      value,
-      (_, part) => typeof part === "string" ? this.#deps.redactor.redact(part) : part,
-    );
+    const line = encodeEvent(event, this.#deps.redactor);
     this.#io.out((this.#github === null ? line : withoutOldCommands(line, "json")) + "\n");
   }
 }

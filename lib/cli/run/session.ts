@@ -2,9 +2,10 @@ import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Redactor } from "../../base/redact.ts";
 import type { RunSettings } from "../../config/contract.ts";
+import type { WatchDoor } from "../../control/watch.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
-import type { RunnerView } from "../../runner/runner.ts";
+import type { RunnerView } from "../../runner/core/view.ts";
 import { loadAdapter } from "./adapters.ts";
 import { takePlace } from "./agent_place.ts";
 import type { RunFollower } from "./follower.ts";
@@ -22,9 +23,13 @@ export interface SessionDeps {
   env: Readonly<Record<string, string>>;
   /** Whoever follows the run: its output, stages and end. */
   follow: RunFollower;
+  /** Lets other processes watch it. */
+  watch: WatchDoor;
   remoteLifecycle: boolean;
   /** The person's terminal, which the guard puts in order when nobody else can; null without one. */
   terminal: { path: string; modes: string } | null;
+  /** The agent has its place under this id: only now is it known which slot it got. */
+  placed(agentId: string): void;
   /** The agent's process ended, perhaps to be started again. */
   agentEnded?(status: ExitStatus): void;
 }
@@ -69,6 +74,7 @@ export async function startSession(
     const adapter = await loadAdapter(settings.provider);
     const command = providerCommand(settings, deps.env.PATH);
     const place = await takePlace(settings, undo, deps);
+    deps.placed(place.agentId);
     const address = settings.goal.bus ? await relayAddress(settings) : null;
     if (address !== null) deps.redactor.add(address.token);
     const setup = providerSetup(settings, { command, env: deps.env, place, relay: address });

@@ -1,6 +1,7 @@
 import { systemClock } from "../../base/clock.ts";
 import { RunnerError, shown } from "../../base/errors.ts";
 import { ask } from "../../process/ask.ts";
+import type { TmuxPane } from "./run_view.ts";
 
 /** Longest time one call of tmux may take. */
 const TMUX_MS = 10_000;
@@ -67,12 +68,35 @@ function literal(arg: string): string {
   return arg.endsWith(";") ? `${arg.slice(0, -1)}\\;` : arg;
 }
 
+function noTmux(): RunnerError {
+  return new RunnerError("E_PROVIDER_CMD", `"tmux" not found on PATH`, {
+    hint: "--detach needs tmux; or use --headless",
+  });
+}
+
 async function tmux(args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
   const answer = await ask("tmux", args, { clock: systemClock, timeoutMs: TMUX_MS });
   if (answer.state === "ended") return answer;
   throw answer.state === "missing"
-    ? new RunnerError("E_PROVIDER_CMD", `"tmux" not found on PATH`, {
-      hint: "--detach needs tmux; or use --headless",
-    })
+    ? noTmux()
     : new RunnerError("E_PROVIDER_CMD", "tmux does not answer", { hint: "see: tmux ls; or use --headless" });
+}
+
+/**
+ * Shows a pane in this terminal until the person leaves it, and returns tmux's exit code. From inside the same tmux server
+ * it switches to the pane, since tmux refuses to be put into itself. Throws `E_PROVIDER_CMD` without tmux.
+ */
+export async function attachPane(
+  { socket, pane }: TmuxPane,
+  env: Readonly<Record<string, string>>,
+): Promise<number> {
+  const inside = env.TMUX?.startsWith(`${socket},`) === true;
+  const args = inside ? ["switch-client", "-t", pane] : ["attach-session", "-t", pane];
+  try {
+    const { code } = await new Deno.Command("tmux", { args: ["-S", socket, ...args] }).spawn().status;
+    return code;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) throw noTmux();
+    throw error;
+  }
 }

@@ -9,6 +9,7 @@ import { ownRelayToken } from "../../config/token.ts";
 import type { Receipt, StageReport } from "../../protocol/message.ts";
 import type { Verb } from "../contract.ts";
 import { startSession } from "../run/session.ts";
+import { Watchers } from "../run/watchers.ts";
 import { trapSignals } from "../run/signals.ts";
 import { styleFor } from "../style.ts";
 import { waitForReceipt } from "../wait.ts";
@@ -48,13 +49,16 @@ export const run: Verb = async ({ flags }, io) => {
       readStdin: () => Promise.resolve(""),
     });
     settings.port = freePort();
+    const watchers = new Watchers("echo", redactor);
     const session = await startSession(settings, {
       clock: systemClock,
       random: Math.random,
       log,
       redactor,
       env,
-      follow: { started() {}, output() {}, stage() {}, turn() {}, ending() {} },
+      follow: watchers,
+      watch: watchers.door,
+      placed() {},
       remoteLifecycle: true,
       terminal: null,
     });

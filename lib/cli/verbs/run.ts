@@ -1,5 +1,4 @@
 import { parseDuration } from "../../base/duration.ts";
-import { join } from "@std/path";
 import { systemClock } from "../../base/clock.ts";
 import { messageOf, RunnerError } from "../../base/errors.ts";
 import type { LogLevel } from "../../base/log.ts";
@@ -7,17 +6,17 @@ import { createLogger, humanLine, type LogSink } from "../../base/logger.ts";
 import { createRedactor, looksSecret, type Redactor } from "../../base/redact.ts";
 import type { RunSettings } from "../../config/contract.ts";
 import { resolveRun } from "../../config/resolve.ts";
-import { stableAgentId } from "../../config/identity.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import type { Invocation, Verb } from "../contract.ts";
 import { describeError } from "../report_error.ts";
-import { openLogFile } from "../run/log_file.ts";
+import { createLogFile, logFileOf } from "../run/log_file.ts";
 import { RunReporter } from "../run/reporter.ts";
 import { type RunIo, runIo } from "../run/run_io.ts";
 import { startSession } from "../run/session.ts";
 import { type SignalTrap, trapSignals } from "../run/signals.ts";
 import { onSuspend } from "../run/suspend.ts";
+import { together, Watchers } from "../run/watchers.ts";
 
 /** Runs a provider on the bus until its goal is reached or it is told to stop. */
 export const run: Verb = async (invocation, given) => {
@@ -65,20 +64,13 @@ async function supervise(
     cwd: io.cwd,
     readStdin: () => io.readStdin(),
   });
-  const agentId = settings.agentId.value ??
-    stableAgentId({
-      host: Deno.hostname(),
-      provider,
-      label: settings.label.value,
-      cwd: settings.cwd.value,
-    });
   if (detaching !== null) {
     if (settings.headless) {
       throw new RunnerError("E_FLAG", "--detach is for an agent in a terminal", {
         hint: "leave --headless away",
       });
     }
-    return await detaching.detach(settings, invocation, { agentId, io, clock: systemClock });
+    return await detaching.detach(settings, invocation, { io, clock: systemClock });
   }
   if (!settings.headless && !(io.outIsTerminal && Deno.stdin.isTerminal())) {
     throw new RunnerError("E_USAGE", `${provider} needs a terminal`, { hint: "use --headless" });
@@ -94,8 +86,10 @@ async function supervise(
     if (io.errIsTerminal || line.level === "warn" || line.level === "error") io.err(humanLine(line));
     reporter.log(line);
   };
-  const logFile = openLogFile(join(settings.paths.logsDir, `${agentId}.log`));
-  const log = createLogger({ level, clock: systemClock, redactor, sinks: [toTerminal, logFile.sink] });
+  const logFile = createLogFile();
+  const watchers = new Watchers(provider, redactor);
+  const sinks: LogSink[] = [toTerminal, logFile.sink, (line) => watchers.log(line)];
+  const log = createLogger({ level, clock: systemClock, redactor, sinks });
   onTrouble((message) => log.warn(message));
   // Before the first child exists: a signal at any time finds a handler (R-11).
   const signals = trapSignals();
@@ -111,7 +105,9 @@ async function supervise(
       log,
       redactor,
       env: io.env,
-      follow: reporter,
+      follow: together(reporter, watchers),
+      watch: watchers.door,
+      placed: (id) => logFile.open(logFileOf(settings.paths.logsDir, id)),
       terminal: terminal?.device ?? null,
       // At once: an agent that is started again must find the terminal as the first one did. Codex's process has none.
       agentEnded: ({ signal }) =>
