@@ -11,6 +11,8 @@ import type { Invocation, Io } from "./contract.ts";
 export interface RelayAccess {
   url: string;
   http: RelayHttpClient;
+  /** Nobody configured an address: it is the one that the agents of this home serve themselves. */
+  own: boolean;
 }
 
 /** Finds the relay and its token. Nothing is asked of it yet. */
@@ -31,7 +33,7 @@ export async function openRelay(invocation: Invocation, io: Io): Promise<RelayAc
       if (!(error instanceof RunnerError) || !/not found/.test(error.message)) throw error;
     }
   }
-  return { url, http: new RelayHttpClient({ url, token }) };
+  return { url, http: new RelayHttpClient({ url, token }), own: relay.url.value === null };
 }
 
 /** Returns a call's value, or throws its failure in the form people get. */

@@ -293,6 +293,17 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.config,
   }),
   verb({
+    name: "doctor",
+    summary: "Look whether everything that agents need is in order",
+    flags: [
+      { name: "fix", kind: "switch", help: "Mend what can be mended without losing anything" },
+      json,
+      ...relayFlags,
+    ],
+    examples: ["runner doctor", "runner doctor --fix"],
+    load: LOADERS.doctor,
+  }),
+  verb({
     name: "demo",
     summary: "See one message delivered, with its evidence; nothing to install",
     flags: [json],

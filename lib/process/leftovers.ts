@@ -12,6 +12,15 @@ export function noteRun(stateDir: string, runId: string): void {
   writeFileAtomic(join(stateDir, FILE), JSON.stringify({ runId }) + "\n");
 }
 
+/** True while a run is noted: one that is under way, or that was killed. */
+export function hasRunNote(stateDir: string): boolean {
+  try {
+    return Deno.statSync(join(stateDir, FILE)).isFile;
+  } catch {
+    return false;
+  }
+}
+
 /** The run ended in order: nothing is left of it. */
 export function forgetRun(stateDir: string): void {
   try {
