@@ -1,5 +1,12 @@
 import type { ClientFrame, ServerFrame } from "./frames.ts";
-import type { Message, SendInput } from "./message.ts";
+import {
+  AGENT_STATUSES,
+  type AgentStatus,
+  BUS_ROLES,
+  type BusRole,
+  type Message,
+  type SendInput,
+} from "./message.ts";
 
 /** Largest frame taken. */
 export const FRAME_LIMIT = 4 * 1024 * 1024;
@@ -89,7 +96,17 @@ function decodeFrame(
   };
 }
 
-type FieldType = "string" | "number" | "boolean" | "object" | "strings" | "id" | "ids" | "array";
+type FieldType =
+  | "role"
+  | "status"
+  | "string"
+  | "number"
+  | "boolean"
+  | "object"
+  | "strings"
+  | "id"
+  | "ids"
+  | "array";
 
 /** Names the first field that is missing or ill-typed; a question mark makes it optional. */
 function checkFields(
@@ -111,6 +128,10 @@ function checkFields(
 
 function hasType(value: unknown, type: FieldType): boolean {
   switch (type) {
+    case "role":
+      return isBusRole(value);
+    case "status":
+      return isAgentStatus(value);
     case "string":
       return typeof value === "string";
     case "boolean":
@@ -130,6 +151,16 @@ function hasType(value: unknown, type: FieldType): boolean {
   }
 }
 
+/** True for a role that a component may register with. */
+export function isBusRole(value: unknown): value is BusRole {
+  return BUS_ROLES.includes(value as BusRole);
+}
+
+/** True for a status that an agent may report. */
+export function isAgentStatus(value: unknown): value is AgentStatus {
+  return AGENT_STATUSES.includes(value as AgentStatus);
+}
+
 /** True for what a relay may use as a message id: a safe, non-negative integer. */
 export function isMessageId(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
@@ -139,7 +170,7 @@ const CLAIM = { messageId: "id", agentId: "string", instanceId: "string?", epoch
 
 const CLIENT_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>> = {
   register: {
-    role: "string",
+    role: "role",
     componentId: "string",
     agentId: "string?",
     instanceId: "string",
@@ -148,8 +179,8 @@ const CLIENT_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>>
     machine: "string",
     meta: "object?",
   },
-  heartbeat: { status: "string?", meta: "object?" },
-  status: { agentStatus: "string", ready: "boolean?", meta: "object?" },
+  heartbeat: { status: "status?", meta: "object?" },
+  status: { agentStatus: "status", ready: "boolean?", meta: "object?" },
   subscribe: { events: "strings", scopes: "strings?" },
   ack: { frameId: "string" },
   resume: { since: "number" },

@@ -4,10 +4,12 @@
  */
 
 /** Roles a component may register with. A runner is a `provider`. */
-export type BusRole = "provider" | "channel" | "orchestrator" | "integration";
+export const BUS_ROLES = ["provider", "channel", "orchestrator", "integration"] as const;
+export type BusRole = (typeof BUS_ROLES)[number];
 
 /** Status an agent may report. `error` is ours to send; servers of the protocol accept it. */
-export type AgentStatus = "online" | "idle" | "busy" | "stale" | "offline" | "error";
+export const AGENT_STATUSES = ["online", "idle", "busy", "stale", "offline", "error"] as const;
+export type AgentStatus = (typeof AGENT_STATUSES)[number];
 
 /** When a sender wants the message to reach the model. Providers map it to what they can really do. */
 export type DeliveryTiming = "now" | "next" | "idle";

@@ -3,7 +3,7 @@ import type { Log } from "../base/log.ts";
 import { decodeClientFrames, type DecodedFrame, isMessageId } from "../protocol/codec.ts";
 import { BUS_CLOSE, type ClientFrame } from "../protocol/frames.ts";
 import { type StageReport, STAGES } from "../protocol/message.ts";
-import { type Caller, mustBe } from "./auth.ts";
+import { type Caller, mustBe, mustBeOperator } from "./auth.ts";
 import { FrameBatch } from "../transport/frame_batch.ts";
 import { type Connection, sendText } from "./hub.ts";
 import type { RelayService } from "./service.ts";
@@ -76,7 +76,8 @@ export function serveBus(
         // What a resume could bring is pushed anyway: a component gets everything it has not read.
         return { cursor: service.messages.cursor() };
       case "command": {
-        if (self.role === "provider") throw new RunnerError("E_FORBIDDEN", "an agent sends no commands");
+        // The role is what a component says of itself; whose token it shows is not.
+        mustBeOperator(caller);
         const { commandType, target, params } = frame.payload;
         return {
           command: await service.createCommand({ type: commandType, target, params, source: self.agentId }),

@@ -1,8 +1,8 @@
 import { RunnerError } from "../base/errors.ts";
-import { isMessageId, validateSendInput } from "../protocol/codec.ts";
+import { isAgentStatus, isBusRole, isMessageId, validateSendInput } from "../protocol/codec.ts";
 import type { RegisterPayload, StatusPayload } from "../protocol/frames.ts";
 import { IDENTIFIER } from "../protocol/ids.ts";
-import type { AgentStatus, BusRole, CommandStatus, RelayHealth } from "../protocol/message.ts";
+import type { CommandStatus, RelayHealth } from "../protocol/message.ts";
 import { type Caller, mustBe, mustBeOperator } from "./auth.ts";
 import { validReports } from "./bus.ts";
 import { eventStream } from "./event_stream.ts";
@@ -11,8 +11,6 @@ import type { RelayService } from "./service.ts";
 
 const MAX_ID = Number.MAX_SAFE_INTEGER;
 const WAIT_CAP_MS = 30_000;
-const ROLES = new Set(["provider", "channel", "orchestrator", "integration"]);
-const STATUSES = new Set(["online", "idle", "busy", "stale", "offline", "error"]);
 
 /** What a route works with. */
 interface Call {
@@ -252,13 +250,13 @@ const ROUTES: readonly Route[] = [
 function registration(body: Record<string, unknown>): RegisterPayload {
   const id = optionalText(body, "id") ?? text(body, "agentId");
   const role = optionalText(body, "role") ?? "provider";
-  if (!ROLES.has(role)) throw new RunnerError("E_BAD_REQUEST", "unknown role");
+  if (!isBusRole(role)) throw new RunnerError("E_BAD_REQUEST", "unknown role");
   const meta = typeof body.meta === "object" && body.meta !== null
     ? body.meta as Record<string, unknown>
     : {};
   const label = optionalText(body, "label");
   return {
-    role: role as BusRole,
+    role,
     componentId: optionalText(body, "componentId") ?? id,
     agentId: id,
     instanceId: optionalText(body, "instanceId") ?? crypto.randomUUID(),
@@ -279,9 +277,9 @@ function words(value: unknown): string[] {
 
 function statusChange(body: Record<string, unknown>): StatusPayload {
   const agentStatus = optionalText(body, "agentStatus") ?? text(body, "status");
-  if (!STATUSES.has(agentStatus)) throw new RunnerError("E_BAD_REQUEST", "unknown status");
+  if (!isAgentStatus(agentStatus)) throw new RunnerError("E_BAD_REQUEST", "unknown status");
   return {
-    agentStatus: agentStatus as AgentStatus,
+    agentStatus,
     ...(typeof body.ready === "boolean" ? { ready: body.ready } : {}),
   };
 }

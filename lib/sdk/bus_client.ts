@@ -11,13 +11,12 @@ import type {
   ServerFrame,
   StatusPayload,
 } from "../protocol/frames.ts";
-import type { ClaimGrant, SendInput, SendResult, StageReport } from "../protocol/message.ts";
+import type { SendInput, SendResult, StageReport } from "../protocol/message.ts";
 import { FrameBatch } from "../transport/frame_batch.ts";
-import type { Link, LinkEnd } from "../transport/link.ts";
+import type { Link } from "../transport/link.ts";
 import { Redialer } from "../transport/redial.ts";
 import type {
   BusEvents,
-  CallFailure,
   CallResult,
   ClaimResult,
   CloseReason,
@@ -25,6 +24,7 @@ import type {
   TransportState,
 } from "./contract.ts";
 import { BadFrames } from "./bad_frames.ts";
+import { type Answer, outcome, readGrant, readRegistered, reasonOf } from "./bus_answers.ts";
 import { PushAcks } from "./push_acks.ts";
 import { busUrl } from "./url.ts";
 
@@ -51,11 +51,6 @@ export interface BusClientOptions {
   heartbeatIntervalMs?: number;
 }
 
-type Answer =
-  | { ok: true; payload: Record<string, unknown> }
-  | { ok: false; code: string; message: string }
-  | null;
-
 /** The bus side of the relay: one WebSocket that registers, resumes and reconnects by itself until `close`. */
 export class RelayBusClient implements RelayBus {
   readonly #options: BusClientOptions;
@@ -79,6 +74,8 @@ export class RelayBusClient implements RelayBus {
   #cancelHeartbeat: (() => void) | null = null;
   #missed = 0;
   readonly #bad: BadFrames;
+  /** Why this side drops its link; null while it does not. */
+  #leaving: CloseReason | null = null;
   #agentToken: string | null = null;
 
   constructor(options: BusClientOptions) {
@@ -99,7 +96,11 @@ export class RelayBusClient implements RelayBus {
         text: (link, data) => this.#received(link, data),
         waiting: ({ end, auth, attempt, delayMs }) => {
           this.#unlink();
-          this.#setState({ state: "waiting", attempt, delayMs, reason: reasonOf(end, auth) });
+          const reason = auth
+            ? { kind: "auth" as const, message: end.reason }
+            : this.#leaving ?? reasonOf(end);
+          this.#leaving = null;
+          this.#setState({ state: "waiting", attempt, delayMs, reason });
         },
       },
     });
@@ -212,7 +213,7 @@ export class RelayBusClient implements RelayBus {
     if (answer?.ok === false && (answer.code === "E_CONFLICT" || answer.code === "E_NOT_FOUND")) {
       return { ok: false, kind: "lost" };
     }
-    return outcome(answer, (payload) => payload as unknown as ClaimGrant);
+    return outcome(answer, readGrant);
   }
 
   #claimant(messageId: number) {
@@ -228,12 +229,16 @@ export class RelayBusClient implements RelayBus {
     this.#missed = 0;
     void this.#call("register", { ...this.#registration, batch: true }).then((answer) => {
       if (this.#link !== link) return;
-      if (answer === null) return link.close(1000, "no answer to the registration");
+      if (answer === null) return this.#drop(link, "dead-peer", "no answer to the registration");
       if (!answer.ok) {
         if (answer.code === "E_UNAUTHORIZED" || answer.code === "E_FORBIDDEN") return this.#redial.rejected();
-        return link.close(1000, answer.message.slice(0, 100));
+        return this.#drop(link, "protocol", answer.message);
       }
-      this.#registered(answer.payload as unknown as Registered);
+      const registered = readRegistered(answer.payload);
+      if (registered === null) {
+        return this.#drop(link, "protocol", "the registration's answer makes no sense");
+      }
+      this.#registered(registered);
     });
   }
 
@@ -261,7 +266,7 @@ export class RelayBusClient implements RelayBus {
       void this.#call("heartbeat", { status }, Math.min(CALL_MS, interval)).then((answer) => {
         if (this.#link !== link || link === null) return;
         if (answer !== null) this.#missed = 0;
-        else if (++this.#missed >= MISSED_LIMIT) link.close(1000, "dead peer");
+        else if (++this.#missed >= MISSED_LIMIT) this.#drop(link, "dead-peer", "no answer to heartbeats");
       });
       this.#armHeartbeat();
     });
@@ -310,7 +315,12 @@ export class RelayBusClient implements RelayBus {
   }
 
   #badFrame(link: Link, reason: string): void {
-    if (this.#bad.take(reason) === "too many") link.close(1000, "too many bad frames");
+    if (this.#bad.take(reason) === "too many") this.#drop(link, "protocol", "too many bad frames");
+  }
+
+  #drop(link: Link, kind: "dead-peer" | "protocol", message: string): void {
+    this.#leaving = { kind, message };
+    link.close(1000, message.slice(0, 100));
   }
 
   #settle(frameId: string, answer: Answer): void {
@@ -372,23 +382,4 @@ export class RelayBusClient implements RelayBus {
       this.#options.log.error("a bus handler failed", { error: messageOf(error) });
     }
   }
-}
-
-function outcome<T>(answer: Answer, read: (payload: Record<string, unknown>) => T): CallResult<T> {
-  if (answer === null) return { ok: false, kind: "unavailable", message: "the relay did not answer" };
-  if (answer.ok) return { ok: true, value: read(isRecord(answer.payload) ? answer.payload : {}) };
-  const failure: CallFailure = answer.code === "E_UNAUTHORIZED" || answer.code === "E_FORBIDDEN"
-    ? { ok: false, kind: "auth", status: 403, message: answer.message }
-    : answer.code === "E_INTERNAL" || answer.code === "E_STATE_WRITE"
-    ? { ok: false, kind: "unavailable", message: answer.message }
-    : { ok: false, kind: "rejected", status: 422, code: answer.code, message: answer.message };
-  return failure;
-}
-
-function reasonOf(end: LinkEnd, auth: boolean): CloseReason {
-  if (auth) return { kind: "auth", message: end.reason };
-  if (end.code === 4409) return { kind: "replaced" };
-  if (/dead peer/.test(end.reason)) return { kind: "dead-peer", message: end.reason };
-  if (/bad frames|handler failed/.test(end.reason)) return { kind: "protocol", message: end.reason };
-  return { kind: "network", message: end.reason };
 }

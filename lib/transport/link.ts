@@ -1,8 +1,13 @@
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 
-/** How a link ended, or why it never began. `status` is the HTTP status of a refused upgrade where it is known. */
+/** How a link ended, or why it never began. */
 export interface LinkEnd {
+  /**
+   * Who ended it: the peer or the network; its owner, by `close` or by a handler that threw; or a deadline: no connection,
+   * or a peer that does not read.
+   */
+  by: "peer" | "owner" | "handler" | "deadline";
   code: number;
   reason: string;
   opened: boolean;
@@ -40,31 +45,33 @@ export function dial(
   const cancels: (() => void)[] = [];
   let opened = false;
   let over = false;
+  let closing: { code: number; reason: string } | null = null;
   let lastError = "";
   const socket = new WebSocket(url, { headers });
 
-  const end = (code: number, reason: string) => {
+  const end = (by: LinkEnd["by"], code: number, reason: string) => {
     if (over) return;
     over = true;
     for (const cancel of cancels) cancel();
     socket.onopen = socket.onmessage = null;
-    ended.resolve({ code, reason, opened });
+    // Whether the peer answers a close or not, the owner's reason is the reason.
+    ended.resolve(closing === null ? { by, code, reason, opened } : { by: "owner", ...closing, opened });
   };
-  const abandon = (reason: string) => {
+  const abandon = (by: LinkEnd["by"], reason: string) => {
     // `close` on a socket whose peer is stopped never ends: the owner must not wait for it.
     try {
       socket.close();
     } catch { /* closing already */ }
-    end(1006, reason);
+    end(by, 1006, reason);
   };
   const guarded = (work: () => void) => {
     try {
       work();
     } catch (error) {
-      abandon(`handler failed: ${messageOf(error)}`);
+      abandon("handler", `handler failed: ${messageOf(error)}`);
     }
   };
-  const cancelDial = clock.setTimer(DIAL_MS, () => abandon("no connection within 10 s"));
+  const cancelDial = clock.setTimer(DIAL_MS, () => abandon("deadline", "no connection within 10 s"));
   cancels.push(cancelDial);
   socket.onopen = () => {
     cancelDial();
@@ -79,25 +86,26 @@ export function dial(
   socket.onerror = (event) => {
     if (event instanceof ErrorEvent) lastError = event.message;
   };
-  socket.onclose = (event) => end(event.code, event.reason || lastError);
+  socket.onclose = (event) => end("peer", event.code, event.reason || lastError);
   return {
     closed: ended.promise,
     send(text) {
       if (over || socket.readyState !== WebSocket.OPEN) return false;
       if (socket.bufferedAmount > SEND_BUFFER) {
-        abandon("the peer does not read");
+        abandon("deadline", "the peer does not read");
         return false;
       }
       socket.send(text);
       return true;
     },
     close(code = 1000, reason = "") {
-      if (over) return;
-      cancels.push(clock.setTimer(CLOSE_MS, () => end(1006, "close timed out")));
+      if (over || closing !== null) return;
+      closing = { code, reason };
+      cancels.push(clock.setTimer(CLOSE_MS, () => end("owner", code, reason)));
       try {
         socket.close(code, reason);
       } catch {
-        end(1006, "closed while connecting");
+        end("owner", code, reason);
       }
     },
   };

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { RelayHttpClient } from "../../lib/sdk/mod.ts";
 import { busUrl } from "../../lib/sdk/url.ts";
 import { TestAgent, testRelay, TOKEN } from "../support/relay_world.ts";
+import { ToxicProxy } from "../support/toxic_proxy.ts";
 import { freePort, until, withTempDir } from "../support/temp.ts";
 
 Deno.test("busUrl keeps the path prefix and never drops TLS", () => {
@@ -77,6 +78,53 @@ Deno.test("a refused token is told apart from a network failure and retried slow
     for (const each of [wrong, nowhere]) await each.bus.close();
     await relay.stop();
   });
+});
+
+/** Serves a relay of a few lines: `answer` gives the payload of the ack to each registration. */
+function fakeRelay(answer: (registration: number) => Record<string, unknown>): Deno.HttpServer<Deno.NetAddr> {
+  let registrations = 0;
+  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    socket.onmessage = (event) => {
+      const frame = JSON.parse(event.data) as { type: string; id: string };
+      if (frame.type !== "register") return;
+      const payload = { frameId: frame.id, ok: true, ...answer(++registrations) };
+      socket.send(JSON.stringify({ type: "ack", id: frame.id, payload }));
+    };
+    return response;
+  });
+}
+
+Deno.test("a relay that cannot be heard any more is a dead peer, and says so although it answers no close", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const line = new ToxicProxy(Number(new URL(relay.url).port), Math.random);
+    const agent = new TestAgent(`http://127.0.0.1:${line.port}`, "a", { heartbeatIntervalMs: 50 });
+    await agent.join();
+    line.set({ kind: "timeout" });
+    const reason = () => {
+      const waiting = agent.states.find((state) => state.state === "waiting");
+      return waiting?.state === "waiting" ? waiting.reason : null;
+    };
+    await until("the end of the link", () => reason() !== null);
+    assertEquals(reason(), { kind: "dead-peer", message: "no answer to heartbeats" });
+    await agent.bus.close();
+    await line.close();
+    await relay.stop();
+  });
+});
+
+Deno.test("a registration whose answer says no store is none, and is tried again", async () => {
+  const server = fakeRelay((n) =>
+    n === 1 ? { agentId: "a" } : { agentId: "a", storeId: "s", epoch: 1, cursor: 0 }
+  );
+  const agent = new TestAgent(`http://127.0.0.1:${server.addr.port}`, "a");
+  agent.bus.connect();
+  await until("the second try", () => agent.bus.transportState.state === "registered");
+  const waiting = agent.states.find((state) => state.state === "waiting");
+  assertEquals(waiting?.state === "waiting" ? waiting.reason.kind : null, "protocol");
+  await agent.bus.close();
+  await server.shutdown();
 });
 
 Deno.test("frames that make no sense are dropped and counted, and too many of them end the link", async () => {

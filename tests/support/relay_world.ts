@@ -54,6 +54,7 @@ export class TestAgent {
       caps?: string[];
       token?: string | null;
       instanceId?: string;
+      heartbeatIntervalMs?: number;
     } = {},
   ) {
     this.bus = new RelayBusClient({
@@ -77,6 +78,9 @@ export class TestAgent {
       clock: systemClock,
       random: () => 0.5,
       log: noLog,
+      ...(options.heartbeatIntervalMs === undefined
+        ? {}
+        : { heartbeatIntervalMs: options.heartbeatIntervalMs }),
     });
   }
 
