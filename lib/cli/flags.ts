@@ -68,13 +68,12 @@ export const runFlags: readonly FlagSpec[] = [
     help: "How long a stop waits for the current turn",
   },
   {
-    name: "approval-timeout",
+    name: "stall-timeout",
     kind: "duration",
     minMs: 0,
     maxMs: DAY,
     value: "TIME",
-    default: "10m",
-    help: "How long an approval request waits for an answer",
+    help: "Restart an agent that hangs for so long (default 15m headless, else off; 0 is off)",
   },
   { name: "no-remote-lifecycle", kind: "switch", help: "Ignore stop and restart from the bus" },
   {

@@ -75,6 +75,8 @@ export interface RunSettings {
   prompt: string | null;
   providerArgs: string[];
   drainTimeoutMs: Setting<number>;
+  /** 0: an agent that hangs is left alone. */
+  stallTimeoutMs: Setting<number>;
   /** Grace between asking the provider to stop and killing it. */
   stopGraceMs: number;
 }

@@ -30,6 +30,7 @@ const LIFECYCLE_CAPABILITIES = [
   "capabilities.report",
 ];
 const DRAIN_MS = 20_000;
+const STALL_MS = 15 * 60_000;
 /** GitHub kills a cancelled job 10 s after its SIGINT. */
 const GITHUB_DRAIN_MS = 6_000;
 const GITHUB_GRACE_MS = 1_000;
@@ -112,6 +113,7 @@ export async function resolveRun(
     providerSettings.defaultApprovalMode,
   );
   const drain = textFlag(flags["drain-timeout"]);
+  const stall = textFlag(flags["stall-timeout"]);
   const github = headless && env.GITHUB_ACTIONS === "true";
   const prompt = await readPrompt(input);
   const goal = goalSettings(flags, {
@@ -158,6 +160,11 @@ export async function resolveRun(
     drainTimeoutMs: choose(
       setting("flag", drain === undefined ? undefined : parseDuration(drain)!, "--drain-timeout"),
       { value: github ? GITHUB_DRAIN_MS : DRAIN_MS, source: "default" },
+    ),
+    stallTimeoutMs: choose(
+      setting("flag", stall === undefined ? undefined : parseDuration(stall)!, "--stall-timeout"),
+      // Who sits in front of an agent sees for himself.
+      { value: headless ? STALL_MS : 0, source: "default" },
     ),
   };
 }

@@ -39,6 +39,8 @@ export interface RunnerPorts {
   ending(outcome: ExitOutcome, report: RunReport): void;
   /** The provider's process ended; called before anything follows from it. */
   providerEnded?(status: ExitStatus): void;
+  /** Processor time that a process, with all it started, has used so far; null when nobody can tell. Never rejects. */
+  cpuMs(pid: number): Promise<number | null>;
   /** Arms the watchdog outside this process: everything is ended when it still lives after `ms`. */
   watchdog(ms: number): void;
 }

@@ -14,7 +14,7 @@ const LATE_MS = 30_000;
 
 type ProviderEffect = Extract<
   Effect,
-  { type: "spawn" | "deliver" | "probe" | "interrupt" | "stop-provider" }
+  { type: "spawn" | "deliver" | "probe" | "measure" | "interrupt" | "stop-provider" }
 >;
 
 /** Starts, feeds and ends the provider, one incarnation at a time, and turns what happens into events. */
@@ -45,6 +45,8 @@ export class ProviderHost {
         return await this.#deliver(effect);
       case "probe":
         return await this.#probe(effect);
+      case "measure":
+        return await this.#measure(effect);
       case "interrupt":
         return await (await this.#current?.session)?.interrupt();
       case "stop-provider":
@@ -169,6 +171,12 @@ export class ProviderHost {
       return this.#post({ type: "probed", incarnation, results: new Map(unknown) });
     }
     this.#post({ type: "probed", incarnation, results });
+  }
+
+  async #measure({ incarnation }: Extract<Effect, { type: "measure" }>): Promise<void> {
+    const pid = this.#current?.incarnation === incarnation ? this.#pid : null;
+    const cpuMs = pid === null ? null : await this.#ports.cpuMs(pid);
+    this.#post({ type: "measured", incarnation, cpuMs });
   }
 
   async #sessionOf(incarnation: number): Promise<ProviderSession | null> {

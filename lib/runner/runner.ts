@@ -198,6 +198,7 @@ export class Runner {
       case "spawn":
       case "deliver":
       case "probe":
+      case "measure":
       case "interrupt":
       case "stop-provider":
         return this.#background(this.#provider.perform(effect));

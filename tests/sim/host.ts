@@ -167,6 +167,7 @@ export class Host {
       turn: () => {},
       ending: () => this.call("ending", undefined, () => {}),
       output: () => this.call("output", undefined, () => {}),
+      cpuMs: () => Promise.resolve(null),
       watchdog: (ms) =>
         this.call("watchdog", undefined, () => {
           world.oracle.watchdogArmed(this, ms);
@@ -259,7 +260,9 @@ function configOf(world: World, host: Host): CoreConfig {
     drainTimeoutMs: plan.drainTimeoutMs,
     stopGraceMs: 10_000,
     settleMs: 5_000,
-    stallMs: 60_000,
+    probeAfterMs: 60_000,
+    startTimeoutMs: 60_000,
+    stallTimeoutMs: 900_000,
     maxFailures: 5,
     maxQueue: plan.maxQueue,
     maxBodyBytes: plan.maxBodyBytes,

@@ -109,6 +109,7 @@ export class CodexLane {
       stage: () => {},
       turn: () => {},
       ending: () => {},
+      cpuMs: () => Promise.resolve(null),
       watchdog: () => {},
     });
   }

@@ -144,7 +144,9 @@ export class ScriptedAgent {
       drainTimeoutMs: 1_000,
       stopGraceMs: 100,
       settleMs: 10,
-      stallMs: 60_000,
+      probeAfterMs: 60_000,
+      startTimeoutMs: 60_000,
+      stallTimeoutMs: 900_000,
       maxFailures: 5,
       maxQueue: this.options.maxQueue ?? 1_000,
       maxBodyBytes: this.options.maxBodyBytes ?? 16 * 1024 * 1024,
@@ -166,6 +168,7 @@ export class ScriptedAgent {
       stage: () => {},
       turn: () => {},
       ending: () => {},
+      cpuMs: () => Promise.resolve(null),
       watchdog: () => {},
     });
     this.runner.start();

@@ -7,6 +7,7 @@ import { type ControlServer, serveControl } from "../../control/server.ts";
 import { frameMessage } from "../../inbox/framing.ts";
 import { openJournal } from "../../inbox/journal.ts";
 import { LOCAL_STORE } from "../../inbox/core/row.ts";
+import { cpuTimeMs } from "../../process/cpu_time.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { RegisterPayload } from "../../protocol/frames.ts";
 import type { ProviderAdapter, ProviderSetup } from "../../providers/contract.ts";
@@ -25,7 +26,9 @@ import type { Session, SessionDeps } from "./session.ts";
 import type { Undo } from "./undo.ts";
 
 const SETTLE_MS = 5_000;
-const STALL_MS = 60_000;
+const PROBE_AFTER_MS = 60_000;
+/** Claude Code and Codex are ready within a second; a machine may be a hundred times as busy. */
+const START_TIMEOUT_MS = 60_000;
 const MAX_FAILURES = 5;
 const MAX_QUEUE = 1_000;
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -124,6 +127,7 @@ export async function assemble(begun: Begun): Promise<Session> {
     }),
     frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
     redact: (text) => redactor.redact(text),
+    cpuMs: (pid) => cpuTimeMs(pid, clock),
     watchdog: (ms) => processes.watchdog(ms),
     ...heard(follow, deps),
   });
@@ -213,7 +217,9 @@ function coreConfig(
     drainTimeoutMs: settings.drainTimeoutMs.value,
     stopGraceMs: settings.stopGraceMs,
     settleMs: SETTLE_MS,
-    stallMs: STALL_MS,
+    probeAfterMs: PROBE_AFTER_MS,
+    startTimeoutMs: settings.headless ? START_TIMEOUT_MS : Infinity,
+    stallTimeoutMs: settings.stallTimeoutMs.value === 0 ? Infinity : settings.stallTimeoutMs.value,
     maxFailures: MAX_FAILURES,
     maxQueue: MAX_QUEUE,
     maxBodyBytes: MAX_BODY_BYTES,

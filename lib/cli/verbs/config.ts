@@ -44,6 +44,7 @@ export const run: Verb = async ({ flags, positionals }, io) => {
     { key: "approval", setting: settings.approval },
     { key: "conversation", setting: settings.conversation },
     { key: "drainTimeoutMs", setting: settings.drainTimeoutMs },
+    { key: "stallTimeoutMs", setting: settings.stallTimeoutMs },
     ...Object.entries(providerSettings).map(([name, setting]) => ({
       key: `${provider}.${name}`,
       setting: name === "env"

@@ -1,4 +1,5 @@
 import { goalDue } from "./goal.ts";
+import { hangDue } from "./hang.ts";
 import { lapsesAt } from "./pump.ts";
 import type { State } from "./types.ts";
 
@@ -16,6 +17,7 @@ export function nextDue(state: State, stepped: number): number {
   };
   if (state.phase.phase === "ended") return due;
   consider(goalDue(state));
+  consider(hangDue(state));
   if (state.phase.phase === "draining") consider(state.phase.deadline);
   const provider = state.provider;
   if (provider.state === "waiting") consider(provider.until);
@@ -26,7 +28,7 @@ export function nextDue(state: State, stepped: number): number {
     for (const at of state.suspects.values()) consider(at);
     if (provider.activity === "idle") {
       for (const [key, at] of state.progress) {
-        if (!state.suspects.has(key)) consider(Math.max(at, provider.since) + state.config.stallMs);
+        if (!state.suspects.has(key)) consider(Math.max(at, provider.since) + state.config.probeAfterMs);
       }
     }
   }

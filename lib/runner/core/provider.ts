@@ -4,6 +4,7 @@ import type { FailureClass, ProviderEvent, ProviderExit } from "../../providers/
 import { quitByPerson } from "../../providers/quit.ts";
 import { unwanted } from "./claims.ts";
 import { used } from "./goal.ts";
+import { sign } from "./hang.ts";
 import { requeue, rowOf } from "./ledger.ts";
 import { done, evidence, failedTurn, holdQueue } from "./turns.ts";
 import type { Effect, ExitOutcome, Now, State } from "./types.ts";
@@ -38,9 +39,9 @@ export function isCurrent(state: State, incarnation: number): boolean {
 }
 
 /** The process runs; `ready` follows. */
-export function spawned(state: State, incarnation: number): void {
+export function spawned(state: State, now: Now, incarnation: number): void {
   if (state.provider.state === "spawning" && state.provider.incarnation === incarnation) {
-    state.provider = { state: "starting", incarnation };
+    state.provider = { state: "starting", incarnation, since: now.mono };
   }
 }
 
@@ -70,7 +71,11 @@ export function exited(
   if (!isCurrent(state, incarnation)) return;
   state.run.providerExit = status;
   if (state.provider.state === "stopping") {
-    state.provider = { state: "none" };
+    const { because } = state.provider;
+    if (because === undefined) state.provider = { state: "none" };
+    else if (neverBegins(state) && state.phase.phase === "running") {
+      cannotStart(state, because);
+    } else died(state, effects, now, because);
     return;
   }
   if (!state.config.headless && quitByPerson(status) && state.phase.phase === "running") {
@@ -80,8 +85,7 @@ export function exited(
   const how = status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`;
   const reason = status.lastWords === undefined ? how : `${how}: ${status.lastWords}`;
   if (isUseless(state, status) && state.phase.phase === "running") {
-    state.provider = { state: "failed", reason };
-    return endWithError(state, "E_PROVIDER_CMD", `the provider cannot be started (${reason})`);
+    return cannotStart(state, reason);
   }
   const healthyMs = state.healthySince === null ? 0 : now.mono - state.healthySince;
   const neverWorked = state.exits.length === 0 && healthyMs < STARTED_MS;
@@ -95,9 +99,17 @@ export function exited(
 /** True when another start would end the same way, for all that can be told. */
 function isUseless(state: State, { code, signal }: ExitStatus): boolean {
   if (state.provider.state === "ready" || signal !== null) return false;
-  // Whoever waits for a job wants to know by the second time that it does not even begin.
-  return USELESS_EXITS.has(code) ||
-    (state.config.goal.once !== null && state.opening && state.exits.length > 0);
+  return USELESS_EXITS.has(code) || neverBegins(state);
+}
+
+/** Whoever waits for a job wants to know by the second time that it does not even begin. */
+function neverBegins({ config, opening, exits }: State): boolean {
+  return config.goal.once !== null && opening && exits.length > 0;
+}
+
+function cannotStart(state: State, reason: string): void {
+  state.provider = { state: "failed", reason };
+  endWithError(state, "E_PROVIDER_CMD", `the provider cannot be started (${reason})`);
 }
 
 function died(state: State, effects: Effect[], now: Now, reason: string): void {
@@ -185,6 +197,7 @@ export function providerEvent(
 ): void {
   if (event.type === "quit") return quit(state, effects, event.status);
   if (!isCurrent(state, incarnation)) return;
+  sign(state, now);
   switch (event.type) {
     case "ready":
       return ready(state, effects, now, incarnation, event.resume, event.channel);

@@ -1,6 +1,7 @@
 import type { JournalRow } from "../../inbox/contract.ts";
 import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
 import { doneUntold, goalEnd, mayDeliver } from "./goal.ts";
+import { watchAgent } from "./hang.ts";
 import { resync } from "./intake.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
 import { forgetOwed, isForeign } from "./claims.ts";
@@ -27,6 +28,7 @@ export function pump(state: State, effects: Effect[], now: Now): void {
   advanceEnd(state, effects, now);
   if (state.phase.phase === "running") {
     supervise(state, effects, now);
+    watchAgent(state, effects, now);
     renewLeases(state, effects, now);
     retryDue(state, effects, now);
     probeSuspects(state, effects, now);
@@ -106,7 +108,7 @@ function probeSuspects(state: State, effects: Effect[], now: Now): void {
     for (const [key, progress] of state.progress) {
       const since = Math.max(progress, provider.since);
       // The same sum as in nextDue: a difference would round otherwise, and the tick would come for nothing.
-      if (now.mono >= since + state.config.stallMs && !state.suspects.has(key)) {
+      if (now.mono >= since + state.config.probeAfterMs && !state.suspects.has(key)) {
         state.suspects.set(key, now.mono);
       }
     }

@@ -40,6 +40,8 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     storage: { ok: true },
     exits: [],
     healthySince: null,
+    signAt: 0,
+    silence: { silence: "none" },
     rows: new Map(),
     bodyBytes: 0,
     mail: [],

@@ -70,13 +70,16 @@ export function verdictOf(state: State): Verdict {
       if (fault !== null) return say("busy", false, fault.reason);
       return say("online", false, "starting");
     case "stopping":
-      return say("busy", false, "stopping");
+      return provider.because === undefined
+        ? say("busy", false, "stopping")
+        : say("error", false, `the agent hangs: ${provider.because}`);
     case "ready":
       break;
   }
   if (state.phase.phase !== "running") return say("busy", false, "draining");
   if (!state.storage.ok) return say("error", false, `storage: ${state.storage.reason}`);
   if (fault !== null) return say("error", false, fault.reason);
+  if (state.silence.silence === "interrupted") return say("error", false, "the agent hangs in its turn");
   return say(busy === 0 ? "idle" : "busy", true, null);
 }
 

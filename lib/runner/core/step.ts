@@ -1,6 +1,7 @@
 import { keyOf } from "../../inbox/core/row.ts";
 import * as answers from "./answers.ts";
 import * as claims from "./claims.ts";
+import * as hang from "./hang.ts";
 import * as intake from "./intake.ts";
 import * as ledger from "./ledger.ts";
 import * as lifecycle from "./lifecycle.ts";
@@ -119,13 +120,16 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       else answers.replyFailed(state, now, event.key);
       return;
     case "spawned":
-      return provider.spawned(state, event.incarnation);
+      return provider.spawned(state, now, event.incarnation);
     case "spawn.failed":
       return provider.spawnFailed(state, effects, now, event.incarnation, event.permanent, event.reason);
     case "provider":
       return provider.providerEvent(state, effects, now, event.incarnation, event.event);
     case "exited":
       return provider.exited(state, effects, now, event.incarnation, event.status);
+    case "measured":
+      if (provider.isCurrent(state, event.incarnation)) hang.measured(state, effects, now, event.cpuMs);
+      return;
     case "probed":
       if (provider.isCurrent(state, event.incarnation)) turns.probed(state, effects, now, event.results);
       return;

@@ -38,7 +38,11 @@ export interface CoreConfig {
   /** Wait after a provider's death before its record is trusted to be complete. */
   settleMs: number;
   /** Provider idle for this long with a delivery in flight: its record is asked. */
-  stallMs: number;
+  probeAfterMs: number;
+  /** Time that a start may take until the provider is ready; Infinity where a person may be asked something first. */
+  startTimeoutMs: number;
+  /** No sign of life in a turn for this long, and no processor time either: the provider hangs. Infinity: never. */
+  stallTimeoutMs: number;
   maxFailures: number;
   /** Messages taken at a time; more are left at the relay until there is room. */
   maxQueue: number;
@@ -93,6 +97,8 @@ export type Event =
   | { type: "spawn.failed"; incarnation: number; permanent: boolean; reason: string }
   | { type: "provider"; incarnation: number; event: ProviderEvent }
   | { type: "exited"; incarnation: number; status: ProviderExit }
+  /** Processor time of the provider and what it started so far; null when nobody can tell. */
+  | { type: "measured"; incarnation: number; cpuMs: number | null }
   | { type: "probed"; incarnation: number; results: Map<string, ProbeResult> }
   | { type: "command"; command: CommandPayload }
   /** A command is on disk. */
@@ -136,6 +142,8 @@ export type Effect =
   | { type: "spawn"; incarnation: number; resume: string | null; opening: boolean; unwanted: string[] }
   | { type: "probe"; incarnation: number; deliveryIds: string[] }
   | { type: "interrupt" }
+  /** Ask for the provider's processor time. */
+  | { type: "measure"; incarnation: number }
   | { type: "stop-provider"; graceful: boolean; timeoutMs: number }
   | { type: "command.update"; update: CommandUpdatePayload }
   /** The command is on disk and may begin: comes back as an event. */
@@ -186,12 +194,23 @@ export type ProviderState =
   | { state: "none" }
   | { state: "spawning"; incarnation: number }
   /** The process runs but is not ready. */
-  | { state: "starting"; incarnation: number }
+  | { state: "starting"; incarnation: number; since: number }
   | { state: "ready"; incarnation: number; activity: Activity; since: number; channel?: string }
-  | { state: "stopping"; incarnation: number }
+  /** `because`: it is ended since it hangs, and started again after. */
+  | { state: "stopping"; incarnation: number; because?: string }
   /** Dead; the next start is due at `until` (monotonic). */
   | { state: "waiting"; until: number; reason: string }
   | { state: "failed"; reason: string };
+
+/** What is done about a provider that gives no sign of life in a turn. */
+export type Silence =
+  | { silence: "none" }
+  /** Its processor time was asked for; `cpuMs` is that of the first time. */
+  | { silence: "asked"; cpuMs: number | null }
+  /** It is asked for a second time at `until` (monotonic). */
+  | { silence: "watched"; cpuMs: number; until: number }
+  /** Its turn was interrupted; without a sign of life by `until` it is ended. */
+  | { silence: "interrupted"; until: number };
 
 /** What the run as a whole is doing. */
 export type Phase =
@@ -233,6 +252,9 @@ export interface State {
   /** Monotonic times of unexpected exits within the breaker's window. */
   exits: number[];
   healthySince: number | null;
+  /** Monotonic time of the last event of the provider. */
+  signAt: number;
+  silence: Silence;
   /** Unfinished messages by key. */
   rows: Map<string, JournalRow>;
   /** Bytes of the texts in `rows`. */

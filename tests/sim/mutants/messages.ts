@@ -171,7 +171,7 @@ export const MESSAGE_MUTANTS: readonly Mutant[] = [
     defect: "a turn whose end was never told keeps the agent busy for ever",
     breaks: "I2",
     file: PUMP,
-    edits: [{ find: `if (now.mono >= since + state.config.stallMs &&`, replace: `if (since === -1 &&` }],
+    edits: [{ find: `if (now.mono >= since + state.config.probeAfterMs &&`, replace: `if (since === -1 &&` }],
   },
   {
     name: "overflow forgotten",
