@@ -30,6 +30,14 @@ function rank(stage: string): number {
   return (STAGES as readonly string[]).indexOf(stage);
 }
 
+/**
+ * How far a stage says that a message got. `acked` is no step beyond `done`: mail is acked once the model has seen it,
+ * while its turn goes on and may fail; only claimable work is acked at its end.
+ */
+function reach(stage: string, wanted: Stage, claimable: boolean): number {
+  return rank(stage === "acked" && wanted !== "acked" ? (claimable ? "done" : "seen") : stage);
+}
+
 /** The lines since a person last opened the dead letter again; an older life says nothing about this one. */
 function currentLife(reports: StageReport[]): StageReport[] {
   const reopened = reports.findLastIndex((each) => each.stage === "reopened");
@@ -45,7 +53,7 @@ function currentLife(reports: StageReport[]): StageReport[] {
 export function progressOf(receipt: Receipt, wanted: Stage): Progress {
   const { claimable } = receipt.message;
   const states = receipt.recipients.map(({ agentId, reports }) => {
-    const best = Math.max(-1, ...reports.map((each) => rank(each.stage)));
+    const best = Math.max(-1, ...reports.map((each) => reach(each.stage, wanted, claimable)));
     const life = currentLife(reports);
     const last = life.at(-1);
     const held = last?.stage === "held" || last?.stage === "retry" ? reasonOf(last) : null;

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { Receipt } from "../../lib/protocol/message.ts";
 import { TestHome } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
@@ -21,6 +22,8 @@ Deno.test("send --until without evidence says who is missing, how far it got and
       poison: home.start(["echo", "--headless", "--agent-id", "poison", "--", "--fail=message"]),
       shaky: home.start(["echo", "--headless", "--agent-id", "shaky", "--", "--fail=transient"]),
       slow: home.start(["echo", "--headless", "--agent-id", "slow", "--", "--slow=30s"]),
+      late: home.start(["echo", "--headless", "--agent-id", "late", "--", "--slow=1s"]),
+      torn: home.start(["echo", "--headless", "--agent-id", "torn", "--", "--slow=1s", "--fail=seen"]),
     };
     const ready = async (id: string) => (await home.agents()).some((card) => card.id === id && card.ready);
     for (const id of Object.keys(agents)) await until(id, () => ready(id));
@@ -54,6 +57,17 @@ Deno.test("send --until without evidence says who is missing, how far it got and
     assertEquals((await home.run(["send", "slow", "x", "--until", "seen"])).code, 0);
     const busy = await refused(home, ["slow", "y", "--until", "done", "--timeout", "1s"]);
     assertMatch(busy, /^not done in time; slow got as far as "\w+"(, is busy with .*)?$/);
+
+    // The model has it and it is acked; whether it gets done is told once its turn is over.
+    const late = await home.run(["send", "late", "x", "--until", "done", "--json"]);
+    assertEquals(late.code, 0, late.err);
+    const { receipt } = JSON.parse(late.out) as { receipt: Receipt };
+    const stages = receipt.recipients[0]!.reports.map(({ stage }) => stage);
+    assert(stages.indexOf("acked") < stages.indexOf("done"), stages.join());
+    assertMatch(await refused(home, ["torn", "x", "--until", "done", "--timeout", "30s"]), /^torn: failed: /);
+    const unanswered = await home.run(["send", "torn", "x", "--wait-reply", "--timeout", "30s"]);
+    assertEquals(unanswered.code, 1);
+    assertMatch(unanswered.err, /E_NO_REPLY.*torn: failed: /);
 
     // Gone: the mail waits for it.
     agents.slow.kill("SIGKILL");

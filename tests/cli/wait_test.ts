@@ -1,0 +1,58 @@
+import { assertEquals } from "@std/assert";
+import { progressOf } from "../../lib/cli/wait.ts";
+import type { Receipt, Stage, StageReport } from "../../lib/protocol/message.ts";
+
+/** A receipt whose recipients have got these stages, in this order. */
+function receipt(claimable: boolean, ...recipients: StageReport["stage"][][]): Receipt {
+  return {
+    message: {
+      id: 1,
+      storeId: "s",
+      from: "alice",
+      to: "label:api",
+      kind: "chat",
+      body: "text",
+      claimable,
+      createdAt: 0,
+    },
+    version: 1,
+    recipients: recipients.map((stages, i) => ({
+      agentId: `agent-${i}`,
+      read: stages.includes("acked"),
+      reports: stages.map((stage, at) => ({ messageId: 1, agentId: `agent-${i}`, stage, at })),
+    })),
+    replies: [],
+  };
+}
+
+const states = (given: Receipt, ...wanted: Stage[]) => wanted.map((each) => progressOf(given, each).state);
+
+Deno.test("mail that was acked is seen, and not done before its turn is", () => {
+  const acked = receipt(false, ["received", "handed", "placed", "seen", "acked"]);
+  assertEquals(states(acked, "seen", "done", "acked"), ["reached", "waiting", "reached"]);
+  const waiting = progressOf(acked, "done");
+  assertEquals(waiting.state === "waiting" && waiting.missing[0]?.reached, "seen");
+  const done = receipt(false, ["received", "handed", "placed", "seen", "acked", "done"]);
+  assertEquals(states(done, "seen", "done"), ["reached", "reached"]);
+});
+
+Deno.test("mail whose turn failed after the model had it was seen, and will not be done", () => {
+  const failed = receipt(false, ["received", "handed", "placed", "seen", "acked", "failed"]);
+  assertEquals(states(failed, "seen", "done"), ["reached", "failed"]);
+});
+
+Deno.test("claimable work that was acked is done, by the one that did it", () => {
+  const work = receipt(true, ["received", "claimed", "handed", "placed", "seen", "acked"], [
+    "received",
+    "skipped",
+  ]);
+  assertEquals(states(work, "done", "acked"), ["reached", "reached"]);
+  assertEquals(states(receipt(true, ["received", "claimed", "handed", "placed", "seen"]), "done"), [
+    "waiting",
+  ]);
+});
+
+Deno.test("a message for several has reached a stage when all of them have", () => {
+  const both = receipt(false, ["received", "seen", "acked", "done"], ["received", "seen", "acked"]);
+  assertEquals(states(both, "seen", "done"), ["reached", "waiting"]);
+});
