@@ -68,6 +68,8 @@ export type ErrorCode = (typeof ERROR_CODES)[number];
 export interface RunnerErrorOptions extends ErrorOptions {
   /** One sentence that tells the person what to do now. */
   hint?: string;
+  /** What a program needs to go on, like the id of a message; part of the JSON form only. */
+  details?: Readonly<Record<string, string | number>>;
   /** The place: a file with line and column, a flag, an environment variable, a URL without secrets. */
   where?: string;
 }
@@ -82,12 +84,14 @@ export class RunnerError extends Error {
   readonly code: ErrorCode;
   readonly hint?: string;
   readonly where?: string;
+  readonly details?: Readonly<Record<string, string | number>>;
 
   constructor(code: ErrorCode, message: string, options: RunnerErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     if (options.hint !== undefined) this.hint = options.hint;
     if (options.where !== undefined) this.where = options.where;
+    if (options.details !== undefined) this.details = options.details;
   }
 }
 

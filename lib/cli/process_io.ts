@@ -1,7 +1,7 @@
 import { readAllCapped } from "../base/bytes.ts";
 import { RunnerError } from "../base/errors.ts";
 import type { Io } from "./contract.ts";
-import { withoutOldCommands } from "./old_commands.ts";
+import { withoutCommands } from "./github_commands.ts";
 
 const STDIN_LIMIT = 1024 * 1024;
 
@@ -14,14 +14,14 @@ export function processIo(): Io {
   const outIsTerminal = Deno.stdout.isTerminal();
   const errIsTerminal = Deno.stderr.isTerminal();
   let outGone = false;
+  const safe = (text: string) => env.GITHUB_ACTIONS === "true" ? withoutCommands(text) : text;
   return {
-    out: (text) => outGone ||= writeAll(Deno.stdout, text) === "gone",
+    // GitHub reads both streams for commands; what a verb prints may come from an agent or a sender.
+    out: (text) => outGone ||= writeAll(Deno.stdout, safe(text)) === "gone",
     get outGone() {
       return outGone;
     },
-    // GitHub reads both streams for commands; what an error quotes may come from the agent.
-    err: (text) =>
-      void writeAll(Deno.stderr, env.GITHUB_ACTIONS === "true" ? withoutOldCommands(text, "text") : text),
+    err: (text) => void writeAll(Deno.stderr, safe(text)),
     outIsTerminal,
     errIsTerminal,
     color: outIsTerminal && (env.NO_COLOR ?? "") === "",

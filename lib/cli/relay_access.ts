@@ -45,6 +45,7 @@ export function valueOf<T>(result: CallResult<T>, url: string): T {
 /** Turns a failed call into the error people get. */
 export function relayError(failure: CallFailure, url: string): RunnerError {
   const where = shown(url, 200);
+  if ("foreign" in failure && failure.foreign === true) return senseless(failure.message, where);
   switch (failure.kind) {
     case "auth":
       return new RunnerError("E_RELAY_AUTH", "the relay refuses the token", {
@@ -63,14 +64,7 @@ export function relayError(failure: CallFailure, url: string): RunnerError {
           hint: "whatever listens there is stopped or stuck; it may have got the request all the same",
         });
       }
-      return new RunnerError(
-        "E_RELAY_REPLY",
-        `the relay's answer makes no sense: ${shown(failure.message)}`,
-        {
-          where,
-          hint: "is this the address of an agent relay?",
-        },
-      );
+      return senseless(failure.message, where);
     case "rejected": {
       const code = failure.code === "E_NOT_FOUND"
         ? "E_NOT_FOUND"
@@ -80,6 +74,13 @@ export function relayError(failure: CallFailure, url: string): RunnerError {
       return new RunnerError(code, shown(failure.message, 200));
     }
   }
+}
+
+function senseless(message: string, where: string): RunnerError {
+  return new RunnerError("E_RELAY_REPLY", `the relay's answer makes no sense: ${shown(message)}`, {
+    where,
+    hint: "is this the address of an agent relay?",
+  });
 }
 
 /** The error for a target that means nobody, with what the person may have meant. */

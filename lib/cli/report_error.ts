@@ -20,12 +20,14 @@ export function describeError(error: unknown): ErrorReport {
     hint: INTERNAL_HINT,
     cause: error,
   });
-  const { code, message, hint, where } = known;
+  const { code, message, hint, where, details } = known;
   const exit = exitCodeOf(code);
   const place = where === undefined ? "" : ` (${where})`;
   return {
     text: `runner: error[${code}]: ${message}${place}${hint === undefined ? "" : `. ${hint}`}\n`,
-    json: JSON.stringify({ error: { code, message: message + place, hint: hint ?? null, exit } }) + "\n",
+    json:
+      JSON.stringify({ error: { code, message: message + place, hint: hint ?? null, exit, ...details } }) +
+      "\n",
     exit,
   };
 }

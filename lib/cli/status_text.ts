@@ -14,8 +14,8 @@ export function statusText(agent: SeenAgent, options: { color: boolean; now: num
   const style = styleFor(options.color);
   const label = labelOf(agent);
   const heading = [
-    style.bold(agent.id),
-    ...(label === null ? [] : [`label:${label}`]),
+    style.bold(shown(agent.id)),
+    ...(label === null ? [] : [`label:${shown(label)}`]),
     stateText(agent, style),
   ];
   const rows = agent.run === null ? remoteRows(agent, options.now) : localRows(agent.run, style);

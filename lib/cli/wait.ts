@@ -82,7 +82,7 @@ export function progressOf(receipt: Receipt, wanted: Stage): Progress {
 }
 
 function reasonOf(report: StageReport): string {
-  return report.evidence === undefined ? report.stage : `${report.stage}: ${report.evidence}`;
+  return report.evidence === undefined ? report.stage : `${report.stage}: ${shown(report.evidence, 400)}`;
 }
 
 /** What a wait is for. Both may be asked for. */
@@ -112,7 +112,7 @@ export async function waitForReceipt(
   let missing: Missing[] = [];
   for (;;) {
     const left = deadline - clock.mono();
-    if (left <= 0) throw timedOut(wait, await explain(http, missing));
+    if (left <= 0) throw timedOut(wait, messageId, await explain(http, missing));
     const result = await http.receipt(messageId, { after, waitMs: Math.min(POLL_MS, Math.ceil(left)) });
     if (!result.ok) {
       if (result.kind === "auth" || result.kind === "rejected") throw relayError(result, url);
@@ -132,6 +132,7 @@ export async function waitForReceipt(
         wait.reply ? "E_NO_REPLY" : "E_NOT_DELIVERED",
         `${progress.agentId}: ${progress.reason}`,
         {
+          details: { messageId },
           hint: /^dead\b/.test(progress.reason)
             ? `see "runner dead show ${messageId}"; "runner dead retry ${messageId}" sends it again`
             : `see "runner receipt ${messageId}"`,
@@ -167,12 +168,16 @@ export function stateOf(card: AgentCard | undefined): string | null {
   return card.status === "busy" ? `is busy${busy === "" ? "" : ` with ${busy}`}` : null;
 }
 
-function timedOut(wait: WaitFor, why: string): RunnerError {
+function timedOut(wait: WaitFor, messageId: number, why: string): RunnerError {
+  const details = { messageId };
+  const see = `see "runner receipt ${messageId}"`;
   return wait.reply
     ? new RunnerError("E_NO_REPLY", `no answer in time; ${shown(why, 400)}`, {
-      hint: "it stays in the thread when it comes",
+      details,
+      hint: `when it comes, the receipt has it: ${see}`,
     })
     : new RunnerError("E_NOT_DELIVERED", `not ${wait.until} in time; ${shown(why, 400)}`, {
-      hint: "the relay keeps it; see the receipt",
+      details,
+      hint: `the relay keeps the message; ${see}`,
     });
 }

@@ -1,5 +1,7 @@
 import type { RelayHttpClient } from "agent-relay-sdk";
 import { shown } from "../base/errors.ts";
+import type { Io } from "./contract.ts";
+import { foreignText } from "./foreign_text.ts";
 import { type Style, styleFor } from "./style.ts";
 
 /** Stages that a person who watches is told of; the others come in between within milliseconds. */
@@ -13,11 +15,16 @@ const REMEMBERED = 1_000;
 export class RunWatch {
   readonly #style: Style;
   readonly #http: Pick<RelayHttpClient, "getMessage">;
+  readonly #terminal: boolean;
   readonly #told = new Set<unknown>();
   #column = 0;
 
-  constructor(color: boolean, http: Pick<RelayHttpClient, "getMessage">) {
+  constructor(
+    { color, outIsTerminal }: Pick<Io, "color" | "outIsTerminal">,
+    http: Pick<RelayHttpClient, "getMessage">,
+  ) {
     this.#style = styleFor(color);
+    this.#terminal = outIsTerminal;
     this.#http = http;
   }
 
@@ -28,7 +35,7 @@ export class RunWatch {
       case "start":
         return this.#line(dim(`-- ${event.agentId} (${event.provider}), ${event.relayUrl ?? "no relay"}`));
       case "output": {
-        const text = String(event.text);
+        const text = foreignText(String(event.text), { outIsTerminal: this.#terminal });
         if (text !== "") this.#column = text.endsWith("\n") ? 0 : 1;
         return text;
       }

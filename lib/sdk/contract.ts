@@ -25,8 +25,17 @@ import type {
  */
 export type CallFailure =
   | { ok: false; kind: "auth"; status: number; message: string }
-  | { ok: false; kind: "rejected"; status: number; code: string; message: string; candidates?: string[] }
-  | { ok: false; kind: "unavailable"; message: string; retryAfterMs?: number }
+  /** `foreign`: the answer is not that of a relay; something else has the address, or stands before it. */
+  | {
+    ok: false;
+    kind: "rejected";
+    status: number;
+    code: string;
+    message: string;
+    candidates?: string[];
+    foreign?: true;
+  }
+  | { ok: false; kind: "unavailable"; message: string; retryAfterMs?: number; foreign?: true }
   | { ok: false; kind: "unknown"; message: string; silent?: true };
 
 /** A call's outcome as a value; only a bug throws. */

@@ -14,6 +14,7 @@ import type {
   StageReport,
 } from "../protocol/message.ts";
 import type { CallFailure, CallResult, ClaimResult, RelayHttp } from "./contract.ts";
+import { readAgent, readAgents, readLetters, readReceipt } from "./replies.ts";
 import { apiUrl } from "./url.ts";
 
 const CALL_MS = 10_000;
@@ -98,10 +99,7 @@ export class RelayHttpClient implements RelayHttp {
       "GET",
       `/api/messages/${id}/receipt?${query}`,
       call,
-      (value) =>
-        typeof value.version === "number" && Array.isArray(value.recipients) && Array.isArray(value.replies)
-          ? value as unknown as Receipt
-          : undefined,
+      readReceipt,
     );
   }
 
@@ -135,7 +133,7 @@ export class RelayHttpClient implements RelayHttp {
       "GET",
       `/api/agents?${query}`,
       { maxBytes: PAGE },
-      (value) => Array.isArray(value.agents) ? value.agents as AgentCard[] : undefined,
+      readAgents,
     );
   }
 
@@ -144,7 +142,7 @@ export class RelayHttpClient implements RelayHttp {
       "GET",
       `/api/agents/${encodeURIComponent(id)}`,
       {},
-      (value) => typeof value.id === "string" ? value as unknown as AgentCard : undefined,
+      readAgent,
     );
   }
 
@@ -161,10 +159,7 @@ export class RelayHttpClient implements RelayHttp {
       "GET",
       `/api/dead?${query}`,
       { maxBytes: PAGE },
-      (value) =>
-        Array.isArray(value.letters) && typeof value.storeId === "string"
-          ? value as unknown as { storeId: string; letters: DeadLetter[] }
-          : undefined,
+      readLetters,
     );
   }
 
@@ -280,7 +275,9 @@ function judge<T>(
     if (result !== undefined) return { ok: true, value: result };
     return { ok: false, kind: "unknown", message: "expected a JSON object of the relay" };
   }
-  const message = typeof value?.error === "string" ? value.error.slice(0, 300) : `HTTP ${status}`;
+  const ours = typeof value?.error === "string";
+  const message = ours ? (value.error as string).slice(0, 300) : `HTTP ${status}`;
+  const foreign = ours ? {} : { foreign: true as const };
   if (status === 401 || status === 403) return { ok: false, kind: "auth", status, message };
   if (status >= 500 || status === 425 || status === 429) {
     const after = Number(response.headers.get("retry-after"));
@@ -288,12 +285,21 @@ function judge<T>(
       ok: false,
       kind: "unavailable",
       message,
+      ...foreign,
       ...(after > 0 ? { retryAfterMs: Math.min(RETRY_AFTER_CAP_MS, after * 1000) } : {}),
     };
   }
   const code = typeof value?.code === "string" ? value.code : "E_RELAY_REFUSED";
   const candidates = Array.isArray(value?.candidates) ? value.candidates.map(String) : undefined;
-  return { ok: false, kind: "rejected", status, code, message, ...(candidates ? { candidates } : {}) };
+  return {
+    ok: false,
+    kind: "rejected",
+    status,
+    code,
+    message,
+    ...(candidates ? { candidates } : {}),
+    ...foreign,
+  };
 }
 
 /** For calls whose answer carries nothing; `undefined` would mean an ill-shaped reply. */

@@ -9,7 +9,7 @@ import {
   stepSummary,
   workflowCommand,
 } from "../../lib/cli/run/github.ts";
-import { withoutOldCommands } from "../../lib/cli/old_commands.ts";
+import { withoutOldCommands } from "../../lib/cli/github_commands.ts";
 import type { RunResult } from "../../lib/cli/run/result.ts";
 import { withTempDir } from "../support/temp.ts";
 

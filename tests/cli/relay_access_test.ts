@@ -23,3 +23,19 @@ Deno.test("a relay that takes the connection and says nothing is unreachable, no
     listener.close();
   }
 });
+
+Deno.test("a server that is no relay is called so, whatever its status", async () => {
+  for (const status of [200, 404, 501]) {
+    const server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      () => new Response("<html>", { status, headers: { "content-type": "text/html" } }),
+    );
+    const url = `http://127.0.0.1:${server.addr.port}`;
+    const listed = await new RelayHttpClient({ url, token: null }).listAgents();
+    await server.shutdown();
+    assertEquals(listed.ok, false);
+    if (listed.ok) return;
+    const { code, hint } = relayError(listed, url);
+    assertEquals([code, hint], ["E_RELAY_REPLY", "is this the address of an agent relay?"], String(status));
+  }
+});

@@ -9,7 +9,8 @@ import type { ExitStatus } from "../../process/contract.ts";
 import type { RunReport } from "../../runner/core/goal.ts";
 import type { ExitOutcome, TurnResult } from "../../runner/core/types.ts";
 import type { Invocation, Io } from "../contract.ts";
-import { withoutOldCommands } from "../old_commands.ts";
+import { foreignText } from "../foreign_text.ts";
+import { withoutOldCommands } from "../github_commands.ts";
 import type { RunFollower, RunStart } from "./follower.ts";
 import { GithubActions } from "./github.ts";
 import { encodeEvent, type RunEvent, stageEvent, startEvent, turnEvent } from "./run_events.ts";
@@ -63,7 +64,7 @@ export class RunReporter implements RunFollower {
     const clean = this.#deps.redactor.redact(text);
     if (this.#form === "jsonl") this.#line({ type: "output", text: clean });
     else if (this.#github !== null) this.#github.output(clean);
-    else this.#io.out(clean);
+    else this.#io.out(foreignText(clean, this.#io));
   }
 
   stage(report: StageReport, local: boolean): void {

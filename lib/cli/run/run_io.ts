@@ -1,6 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Io } from "../contract.ts";
-import { withoutOldCommands } from "../old_commands.ts";
+import { withoutOldCommands } from "../github_commands.ts";
 import { OutputQueue, type OutputSink } from "./output_queue.ts";
 
 /** How long the end of a run waits for a reader that takes nothing. */

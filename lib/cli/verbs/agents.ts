@@ -35,8 +35,8 @@ export const run: Verb = async (invocation, io) => {
   io.out(columns([
     ["AGENT", "LABEL", "STATUS", "READY", "SEEN", "WHY"].map(style.dim),
     ...agents.map((card) => [
-      card.id,
-      card.label ?? "-",
+      shown(card.id),
+      shown(card.label ?? "-"),
       paint(card),
       card.ready ? "yes" : "no",
       `${showDuration(Math.max(0, now - card.lastSeen))} ago`,

@@ -57,7 +57,7 @@ async function follow(
   io: Io,
   { json, http }: { json: boolean; http: ConstructorParameters<typeof RunWatch>[1] },
 ): Promise<number> {
-  const text = new RunWatch(io.color, http);
+  const text = new RunWatch(io, http);
   let ended = false;
   try {
     for await (const event of watchRunner(runner)) {

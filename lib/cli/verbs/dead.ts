@@ -2,6 +2,7 @@ import { RunnerError, shown } from "../../base/errors.ts";
 import { nearMisses } from "../../base/suggest.ts";
 import type { DeadLetter } from "../../protocol/message.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
+import { foreignText } from "../foreign_text.ts";
 import { noRecipient, openRelay, type RelayAccess, valueOf } from "../relay_access.ts";
 import { styleFor } from "../style.ts";
 import { columns } from "../table_text.ts";
@@ -61,7 +62,7 @@ async function list(access: RelayAccess, { positionals, flags }: Invocation, io:
     ["ID", "AGENT", "FROM", "DIED", "WHY"].map(style.dim),
     ...found.map((letter) => [
       String(letter.messageId),
-      letter.agentId,
+      shown(letter.agentId),
       shown(letter.from),
       new Date(letter.at).toISOString(),
       style.red(shown(letter.reason, 100)),
@@ -145,7 +146,7 @@ async function show(
   for (const { message, ...letter } of shownLetters) {
     io.out(columns([
       ["message", String(letter.messageId)],
-      ["agent", letter.agentId],
+      ["agent", shown(letter.agentId)],
       ["from", shown(letter.from)],
       ["to", shown(letter.to)],
       ...(letter.subject === undefined ? [] : [["subject", shown(letter.subject, 200)]]),
@@ -153,7 +154,7 @@ async function show(
       ["why", shown(letter.reason, 400)],
       ...(letter.generation === 0 ? [] : [["opened again", `${letter.generation} times`]]),
     ]));
-    io.out("\n" + message.body.split("\n").map((line) => shown(line, Infinity)).join("\n") + "\n");
+    io.out("\n" + foreignText(message.body, { outIsTerminal: true }) + "\n");
   }
   return 0;
 }

@@ -1,9 +1,10 @@
 import { systemClock } from "../../base/clock.ts";
-import { RunnerError } from "../../base/errors.ts";
+import { RunnerError, shown } from "../../base/errors.ts";
 import { slug } from "../../config/identity.ts";
 import { checkIdentifier } from "../parse.ts";
 import type { DeliveryTiming, SendInput, Stage } from "../../protocol/message.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
+import { foreignText } from "../foreign_text.ts";
 import { noRecipient, openRelay, relayError } from "../relay_access.ts";
 import { waitForReceipt } from "../wait.ts";
 import { durationFlag } from "./run.ts";
@@ -64,14 +65,19 @@ export const run: Verb = async (invocation, io) => {
     onChange: (current) => {
       const reports = current.recipients.flatMap((each) => each.reports).sort((a, b) => a.at - b.at);
       for (const report of reports.slice(shownReports)) {
-        if (progress) io.err(`  ${report.stage.padEnd(9)} ${report.agentId}  ${report.evidence ?? ""}\n`);
+        if (progress) {
+          const evidence = shown(report.evidence ?? "", 200);
+          io.err(`  ${report.stage.padEnd(9)} ${shown(report.agentId)}  ${evidence}\n`);
+        }
       }
       shownReports = reports.length;
     },
   });
   if (json) io.out(JSON.stringify({ message, recipients, receipt, reply }) + "\n");
-  else if (waitReply) io.out(reply!.body + (reply!.body.endsWith("\n") ? "" : "\n"));
-  else io.out(`message ${message.id} is ${until} at ${told}\n`);
+  else if (waitReply) {
+    const answer = foreignText(reply!.body, io);
+    io.out(answer + (answer.endsWith("\n") ? "" : "\n"));
+  } else io.out(`message ${message.id} is ${until} at ${told}\n`);
   return 0;
 };
 
