@@ -1,7 +1,6 @@
 import { askRunner, type LocalRunner, localRunners } from "../control/admin_client.ts";
 import type { AgentCard } from "../protocol/message.ts";
-import { RunnerError, shown } from "../base/errors.ts";
-import { noRecipient } from "./relay_access.ts";
+import { theOneMeant } from "./relay_access.ts";
 import type { RunView } from "./run/run_view.ts";
 
 /** An agent as far as it can be seen from here: by its runner on this machine, by the relay, or by both. */
@@ -47,22 +46,13 @@ export function labelOf({ card, run }: SeenAgent): string | null {
 
 /** Returns the one agent that a person means by its id, runner id or `label:X`. Throws `E_NO_RECIPIENT`, `E_TARGET`. */
 export function theAgent(agents: readonly SeenAgent[], target: string): SeenAgent {
-  const found = agents.filter((agent) => {
-    const label = labelOf(agent);
-    return agent.id === target || agent.run?.runnerId === target || agent.card?.componentId === target ||
-      (label !== null && `label:${label}` === target);
-  });
-  if (found.length === 1) return found[0]!;
-  if (found.length > 1) {
-    throw new RunnerError("E_TARGET", `"${shown(target)}" means ${found.length} agents`, {
-      hint: `use one of ${found.map(({ id }) => id).join(", ")}`,
-    });
-  }
-  throw noRecipient(
+  return theOneMeant(
+    agents.map((agent) => ({
+      agent,
+      names: [agent.id, agent.run?.runnerId, agent.card?.componentId].filter((name) => name !== undefined),
+      label: labelOf(agent),
+      there: agent.runner !== null || (agent.card !== null && agent.card.status !== "offline"),
+    })),
     target,
-    agents.flatMap((agent) => {
-      const label = labelOf(agent);
-      return label === null ? [agent.id] : [agent.id, `label:${label}`];
-    }),
   );
 }

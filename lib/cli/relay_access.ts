@@ -85,7 +85,7 @@ function senseless(message: string, where: string): RunnerError {
 
 /** The error for a target that means nobody, with what the person may have meant. */
 export function noRecipient(target: string, candidates: readonly string[], hint?: string): RunnerError {
-  const near = nearMisses(target, candidates);
+  const near = candidates.includes(`label:${target}`) ? [`label:${target}`] : nearMisses(target, candidates);
   const there = [...new Set(candidates)].filter((each) => /^label:/.test(each) || !each.includes(":")).slice(
     0,
     5,
@@ -105,18 +105,47 @@ export function noRecipient(target: string, candidates: readonly string[], hint?
 /** The one agent a person means by its id, runner id or `label:X`. Throws `E_NO_RECIPIENT`, `E_TARGET`. */
 export async function oneAgent(access: RelayAccess, target: string): Promise<AgentCard> {
   const agents = valueOf(await access.http.listAgents(), access.url);
-  const found = agents.filter((agent) =>
-    agent.id === target || agent.componentId === target ||
-    (agent.label !== undefined && `label:${agent.label}` === target)
+  return theOneMeant(
+    agents.map((card) => ({
+      agent: card,
+      names: [card.id, card.componentId],
+      label: card.label ?? null,
+      there: card.status !== "offline",
+    })),
+    target,
   );
-  if (found.length === 1) return found[0]!;
+}
+
+/** An agent as it can be named. */
+export interface Nameable<T> {
+  agent: T;
+  /** Its agent id, then its runner's. */
+  names: readonly string[];
+  label: string | null;
+  /** False for one that has ended: a namesake that is there is meant then. */
+  there: boolean;
+}
+
+/** The one agent that an id or `label:X` means. Throws `E_NO_RECIPIENT`, `E_TARGET`. */
+export function theOneMeant<T>(agents: readonly Nameable<T>[], target: string): T {
+  if (/^(?:tag|cap):/.test(target) || target === "broadcast") {
+    throw new RunnerError("E_TARGET", `"${shown(target)}" may mean several agents`, {
+      hint: "name one by its id or label:X",
+    });
+  }
+  const named = agents.filter(({ names, label }) =>
+    names.includes(target) || (label !== null && `label:${label}` === target)
+  );
+  const there = named.filter((each) => each.there);
+  const found = there.length > 0 ? there : named;
+  if (found.length === 1) return found[0]!.agent;
   if (found.length > 1) {
     throw new RunnerError("E_TARGET", `"${shown(target)}" means ${found.length} agents`, {
-      hint: `use one of ${found.map((agent) => agent.id).join(", ")}`,
+      hint: `use one of ${found.map(({ names }) => names[0]).join(", ")}`,
     });
   }
   throw noRecipient(
     target,
-    agents.flatMap((agent) => [agent.id, ...(agent.label === undefined ? [] : [`label:${agent.label}`])]),
+    agents.flatMap(({ names, label }) => label === null ? [names[0]!] : [names[0]!, `label:${label}`]),
   );
 }

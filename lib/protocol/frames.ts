@@ -69,11 +69,12 @@ export interface StatusPayload {
   meta?: Record<string, unknown>;
 }
 
-/** `result` of a command that came too early: the same one may be sent again, under a new id, after that time. */
-export interface CommandRefusal {
-  code: "E_RATE";
-  retryAfterMs: number;
-}
+/** `result` of a command that was refused, for programs. */
+export type CommandRefusal =
+  /** It came too early: the same one may be sent again, under a new id, after that time. */
+  | { code: "E_RATE"; retryAfterMs: number }
+  /** The agent is stopping already. */
+  | { code: "E_STOPPING" };
 
 /** Payload of `command.update`. */
 export interface CommandUpdatePayload {

@@ -4,7 +4,7 @@ import { systemClock } from "../../lib/base/clock.ts";
 import { RunnerError } from "../../lib/base/errors.ts";
 import { noLog } from "../../lib/base/log.ts";
 import { endLeftovers, noteRun } from "../../lib/process/leftovers.ts";
-import { lockInstance } from "../../lib/process/lock.ts";
+import { lockInstance, lockInstanceAfterEnd } from "../../lib/process/lock.ts";
 import {
   createProcesses,
   type GuardedProcesses,
@@ -263,5 +263,24 @@ Deno.test("a lock that is released is free at once, also while another thread st
     } finally {
       worker.terminate();
     }
+  });
+});
+
+Deno.test("a start waits for a run of its place that is just ending, and for no other", async () => {
+  await withTempDir(async (stateDir) => {
+    const options = { stateDir, agentId: (slot: number) => `a-${slot}`, fixed: false, pid: 7 };
+    const first = lockInstance(options);
+    const second = await lockInstanceAfterEnd(options, systemClock);
+    assertEquals([first.agentId, second.agentId], ["a-1", "a-2"], "one that serves is passed over");
+    first.ending();
+    const waiting = lockInstanceAfterEnd(options, systemClock);
+    const pid = Deno.readTextFileSync(`${first.dir}/lock`);
+    assertEquals(pid, "7 ending\n");
+    first.release();
+    const third = await waiting;
+    assertEquals(third.agentId, "a-1");
+    third.ending();
+    third.release();
+    second.release();
   });
 });

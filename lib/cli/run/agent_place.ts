@@ -4,7 +4,7 @@ import { ensurePrivateDir } from "../../base/private_file.ts";
 import type { RunSettings } from "../../config/contract.ts";
 import { newRunnerId, slotId, stableAgentId } from "../../config/identity.ts";
 import { endLeftovers, forgetRun, noteRun } from "../../process/leftovers.ts";
-import { lockInstance } from "../../process/lock.ts";
+import { lockInstanceAfterEnd } from "../../process/lock.ts";
 import { createProcesses, type GuardedProcesses } from "../../process/mod.ts";
 import type { Undo } from "./undo.ts";
 
@@ -18,6 +18,8 @@ export interface AgentPlace {
   /** Private 0700 directory, locked. */
   readonly dir: string;
   readonly processes: GuardedProcesses;
+  /** The run is over but for its clean-up: a new one of this agent waits for the place. */
+  ending(): void;
 }
 
 /**
@@ -35,12 +37,12 @@ export async function takePlace(
   const machine = Deno.hostname();
   const identity = { host: machine, provider, label: settings.label.value, cwd: settings.cwd.value };
   const fixedId = settings.agentId.value;
-  const lock = lockInstance({
+  const lock = await lockInstanceAfterEnd({
     stateDir: paths.stateDir,
     agentId: (slot) => fixedId ?? slotId(stableAgentId(identity), slot),
     fixed: fixedId !== null,
     pid: Deno.pid,
-  });
+  }, clock);
   undo.add(() => lock.release());
   const { agentId, dir } = lock;
   await endLeftovers({ stateDir: dir, clock, log });
@@ -51,5 +53,13 @@ export async function takePlace(
     await processes.dispose({ graceMs: 0 });
     forgetRun(dir);
   });
-  return { agentId, runnerId: newRunnerId(identity), machine, runId, dir, processes };
+  return {
+    agentId,
+    runnerId: newRunnerId(identity),
+    machine,
+    runId,
+    dir,
+    processes,
+    ending: () => lock.ending(),
+  };
 }

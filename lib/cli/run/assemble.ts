@@ -129,7 +129,7 @@ export async function assemble(begun: Begun): Promise<Session> {
     redact: (text) => redactor.redact(text),
     cpuMs: (pid) => cpuTimeMs(pid, clock),
     watchdog: (ms) => processes.watchdog(ms),
-    ...heard(follow, deps),
+    ...heard(follow, deps, place),
   });
   await begun.relayThere;
   runner = started;
@@ -230,12 +230,17 @@ function coreConfig(
 function heard(
   follow: RunFollower,
   deps: Pick<SessionDeps, "agentEnded">,
+  place: AgentPlace,
 ): Pick<RunnerPorts, "output" | "stage" | "turn" | "ending" | "providerEnded"> {
   return {
     output: (text) => follow.output(text),
     stage: (report, local) => follow.stage(report, local),
     turn: (turn) => follow.turn(turn),
-    ending: (outcome, report) => follow.ending(outcome, report),
+    ending: (outcome, report) => {
+      // Before the relay tells anybody that the agent is stopped.
+      place.ending();
+      follow.ending(outcome, report);
+    },
     providerEnded: (status) => deps.agentEnded?.(status),
   };
 }

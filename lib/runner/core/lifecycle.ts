@@ -32,7 +32,9 @@ export function command(state: State, effects: Effect[], now: Now, payload: Comm
   if (!hard && retryAfterMs > 0) {
     return void refuse("another lifecycle command came less than 5 s ago", { code: "E_RATE", retryAfterMs });
   }
-  if (!hard && state.phase.phase !== "running") return void refuse("the agent is stopping already");
+  if (!hard && state.phase.phase !== "running") {
+    return void refuse("the agent is stopping already", { code: "E_STOPPING" });
+  }
   if (type === "agent.restart" && state.restarting !== null) {
     return void refuse("another restart is under way");
   }
