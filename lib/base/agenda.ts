@@ -11,6 +11,10 @@ export class Agenda {
     return this.#due.size;
   }
 
+  keys(): Iterable<string> {
+    return this.#due.keys();
+  }
+
   has(key: string): boolean {
     return this.#due.has(key);
   }

@@ -1,6 +1,6 @@
 import { messageOf } from "../base/errors.ts";
 import { LOCAL_STORE } from "../inbox/core/row.ts";
-import type { CommandPayload } from "../protocol/frames.ts";
+import type { CommandPayload, Registered } from "../protocol/frames.ts";
 import type { Message } from "../protocol/message.ts";
 import type { HookEvent } from "../providers/contract.ts";
 import type { TransportState } from "../sdk/contract.ts";
@@ -83,7 +83,7 @@ export class Runner {
   onTransport(transport: TransportState): void {
     switch (transport.state) {
       case "registered":
-        this.post({ type: "bus.up", storeId: transport.registered.storeId });
+        this.post({ type: "bus.up", ...serving(transport.registered) });
         this.#background(this.#outbox.flush());
         return;
       case "waiting":
@@ -249,4 +249,11 @@ export class Runner {
       this.#ports.log.error("unexpected failure of an effect", { error: messageOf(error) })
     );
   }
+}
+
+/** What the core needs to know of the relay that it is on. */
+function serving({ storeId, serverTime }: Registered): { storeId: string; serverTime?: number } {
+  return typeof serverTime === "number" && Number.isFinite(serverTime)
+    ? { storeId, serverTime }
+    : { storeId };
 }

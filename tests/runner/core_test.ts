@@ -559,3 +559,16 @@ Deno.test("step() answers a restart that comes to nothing when the run ends, wit
   late.provider({ type: "ready", resume: "r" });
   assertEquals(updates(late).map(([, status]) => status), ["accepted", "running", "succeeded"]);
 });
+
+Deno.test("step() tells an idle agent's queue as empty, while an ack is still owed to the relay", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.provider({ type: "activity", activity: "busy" });
+  assertEquals(world.status()?.meta?.queued, 1);
+  const { delivery } = world;
+  world.provider({ type: "evidence", deliveryId: delivery, stage: "placed", evidence: "item" });
+  world.provider({ type: "evidence", deliveryId: delivery, stage: "seen", evidence: "answer" });
+  world.provider({ type: "done", deliveryIds: [delivery], text: "", evidence: "result" });
+  world.provider({ type: "activity", activity: "idle" });
+  assertEquals([world.status()?.agentStatus, world.status()?.meta?.queued], ["idle", 0]);
+});

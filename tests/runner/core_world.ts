@@ -64,6 +64,8 @@ export class CoreWorld {
   readonly state: State;
   readonly effects: Effect[] = [];
   mono = 1_000;
+  /** What the wall clock is ahead of the monotonic one beyond the usual: the machine slept, or it was set. */
+  wallAheadMs = 0;
   random = 0.5;
   #stepped = -Infinity;
 
@@ -74,7 +76,11 @@ export class CoreWorld {
   /** Steps one event and returns the effects of that step alone. */
   post(event: Event): Effect[] {
     this.#stepped = this.mono;
-    const now = { mono: this.mono, wall: 1_700_000_000_000 + this.mono, random: this.random };
+    const now = {
+      mono: this.mono,
+      wall: 1_700_000_000_000 + this.mono + this.wallAheadMs,
+      random: this.random,
+    };
     const { effects } = step(this.state, event, now);
     this.effects.push(...effects);
     // The disk of this world takes everything.

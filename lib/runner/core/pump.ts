@@ -1,6 +1,7 @@
 import type { JournalRow } from "../../inbox/contract.ts";
 import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
 import { doneUntold, goalEnd, mayDeliver } from "./goal.ts";
+import { expire, hasExpired } from "./expiry.ts";
 import { watchAgent } from "./hang.ts";
 import { resync } from "./intake.ts";
 import { advanceEnd, drain } from "./lifecycle.ts";
@@ -162,6 +163,10 @@ function deliverNext(state: State, effects: Effect[], now: Now): void {
   while (occupied(state) < window) {
     const row = trial ? leastFailed(state, state.mail) : first(state, state.mail);
     if (row === undefined) break;
+    if (hasExpired(state, now, row)) {
+      expire(state, effects, now, row);
+      continue;
+    }
     if (row.shed) {
       wantBody(state, now, row);
       // Nothing overtakes it. The texts behind it are fetched along, as many as could be delivered at once.

@@ -35,6 +35,7 @@ export function initialState(config: CoreConfig, snapshot: JournalSnapshot): Sta
     opening: true,
     bus: "down",
     storeId: null,
+    relayClock: null,
     clockOffset: null,
     fault: null,
     storage: { ok: true },

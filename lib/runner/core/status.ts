@@ -36,12 +36,20 @@ export function statusOf(state: State, verdict: Verdict = verdictOf(state)): Sta
       runnerId: state.config.runnerId,
       incarnation,
       busyReasons: BUSY_REASONS.filter((_, bit) => (busy & (1 << bit)) !== 0),
-      queued: state.rows.size,
+      queued: openCount(state),
       dead,
       ...(channel === undefined ? {} : { delivery: channel }),
       ...(reason === null ? {} : { reason }),
     },
   };
+}
+
+/** Messages that wait or are in hand. What is only owed to the relay (an ack, an answer) is over for the agent. */
+function openCount({ rows, acks, replies, flight }: State): number {
+  let owed = 0;
+  for (const key of acks.keys()) if (!flight.has(key)) owed++;
+  for (const key of replies.keys()) if (!flight.has(key) && !acks.has(key)) owed++;
+  return rows.size - owed;
 }
 
 /** Says how things stand now. */

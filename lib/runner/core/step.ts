@@ -38,6 +38,7 @@ function noticeSleep(state: State, now: Now): void {
   const aheadMs = state.clockOffset === null ? 0 : offset - state.clockOffset;
   state.clockOffset = offset;
   if (Math.abs(aheadMs) < SLEEP_MS) return;
+  if (aheadMs > 0 && state.relayClock !== null) state.relayClock.wall += aheadMs;
   for (const key of state.claiming.keys()) state.claiming.set(key, "clock moved");
   for (const lease of state.leases.values()) {
     if (aheadMs > 0) lease.sentAt -= aheadMs;
@@ -60,6 +61,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "bus.up":
       state.bus = "up";
       state.run.relay = "reached";
+      if (event.serverTime !== undefined) state.relayClock = { wall: event.serverTime, at: now.mono };
       claims.storeIs(state, effects, now, event.storeId);
       for (const agenda of [state.acks, state.replies, state.fetches]) agenda.hasten(now.mono);
       intake.tellRecovered(state, effects, now);

@@ -61,7 +61,8 @@ export interface Now {
 /** Everything that can happen to a runner. */
 export type Event =
   | { type: "start" }
-  | { type: "bus.up"; storeId: string }
+  /** `serverTime`: the relay's wall clock. */
+  | { type: "bus.up"; storeId: string; serverTime?: number }
   | { type: "bus.down"; reason: string; auth: boolean }
   /** `paged`: it came in a page of unread mail that was asked for, not as a push. */
   | { type: "offered"; message: Message; paged?: boolean }
@@ -244,6 +245,8 @@ export interface State {
   bus: "down" | "up" | "auth";
   /** The store that the relay served last; null until it was reached. Message ids mean nothing in another one. */
   storeId: string | null;
+  /** What the relay's wall clock showed at a monotonic time; null until it was reached. */
+  relayClock: { wall: number; at: number } | null;
   /** Wall clock minus monotonic clock at the last step: it grows when the machine slept. Null before the first. */
   clockOffset: number | null;
   /** What a person must mend at the provider, with the time of the next try. */
