@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { withTempDir } from "../support/temp.ts";
+import { until, withTempDir } from "../support/temp.ts";
 import { processesWith, TestHome } from "../support/runner_process.ts";
 
 Deno.test("demo prints every stage with evidence, the answer, and leaves nothing behind", async () => {
@@ -27,5 +27,21 @@ Deno.test("demo --json prints one object with the same facts", async () => {
     };
     assertEquals(result.answer, "echo: Hello, agent. Are you there?");
     assert(result.stages.every((stage) => stage.evidence.length > 0));
+  });
+});
+
+Deno.test("demo ends at once when it is interrupted, whatever it waits for, and leaves nothing behind", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir, { TMPDIR: dir });
+    for (const seen of ["relay", "agent", "message"]) {
+      const demo = home.start(["demo"]);
+      await until(seen, () => demo.out.includes(`${seen} `) || demo.over);
+      demo.kill("SIGINT");
+      // It may have been done by then; a wait of 15 s for its agent it is not.
+      const code = await demo.ended(10_000);
+      assert(code === 130 || (code === 0 && demo.out.includes("done ")), `${code}: ${demo.out}${demo.err}`);
+      assertEquals(await processesWith(`TMPDIR=${dir}`), []);
+      assertEquals([...Deno.readDirSync(dir)].filter((entry) => entry.name.startsWith("runner-demo")), []);
+    }
   });
 });

@@ -6,12 +6,14 @@ import { createRedactor } from "../../base/redact.ts";
 import { RelayHttpClient } from "agent-relay-sdk";
 import { resolveRun } from "../../config/resolve.ts";
 import { ownRelayToken } from "../../config/token.ts";
-import type { Receipt, StageReport } from "../../protocol/message.ts";
+import type { Message, Receipt, StageReport } from "../../protocol/message.ts";
 import type { Verb } from "../contract.ts";
-import { startSession } from "../run/session.ts";
+import { exitCodeOfSignal } from "../exit_codes.ts";
+import { INTERNAL_HINT } from "../report_error.ts";
+import { type Session, startSession } from "../run/session.ts";
 import { Watchers } from "../run/watchers.ts";
 import { trapSignals } from "../run/signals.ts";
-import { styleFor } from "../style.ts";
+import { type Style, styleFor } from "../style.ts";
 import { waitForReceipt } from "../wait.ts";
 
 const TEXT = "Hello, agent. Are you there?";
@@ -25,7 +27,7 @@ const STAGES = ["received", "handed", "placed", "seen", "done", "acked"];
  */
 export const run: Verb = async ({ flags }, io) => {
   const json = flags.json === true;
-  const say = (text: string) => json ? undefined : io.out(text);
+  const say = (text: string): void => json ? undefined : io.out(text);
   const style = styleFor(io.color);
   const home = await Deno.makeTempDir({ prefix: "runner-demo-" });
   const redactor = createRedactor();
@@ -62,50 +64,72 @@ export const run: Verb = async ({ flags }, io) => {
       remoteLifecycle: true,
       terminal: null,
     });
-    signals.connect((signal) => session.signal(signal));
-    const relayUrl = session.relayUrl!;
-    say(`relay    ${relayUrl} (in this process)\n`);
-    const token = await ownRelayToken(join(home, "relay.token"));
-    const http = new RelayHttpClient({ url: relayUrl, token });
-    await untilReady(http, session.agentId, began);
-    say(`agent    ${session.agentId} (a child process), label:demo\n`);
-    const sent = await http.send({
-      from: "demo-user",
-      to: "label:demo",
-      body: TEXT,
-      replyExpected: true,
-      idempotencyKey: crypto.randomUUID(),
+    let signalled: string | null = null;
+    signals.connect((signal) => {
+      signalled ??= signal;
+      session.signal(signal);
     });
-    if (!sent.ok) throw new RunnerError("E_NOT_DELIVERED", `the demo message was refused: ${sent.message}`);
-    const { message } = sent.value;
-    say(`message  ${message.id} "${TEXT}"\n\n`);
-    const wait = { until: null, reply: true, timeoutMs: TIMEOUT_MS };
-    const common = { http, url: relayUrl, messageId: message.id, clock: systemClock };
-    const { reply } = await waitForReceipt({ ...common, wait, onChange: () => {} });
-    const { receipt } = await waitForReceipt({
-      ...common,
-      wait: { ...wait, until: "acked", reply: false },
-      onChange: () => {},
+    const http = new RelayHttpClient({
+      url: session.relayUrl!,
+      token: await ownRelayToken(join(home, "relay.token")),
     });
-    const reports = stagesOf(receipt);
-    for (const report of reports) {
-      const after = `+${report.at - message.createdAt} ms`.padStart(9);
-      say(`  ${style.green(report.stage.padEnd(9))}${after}  ${report.evidence ?? ""}\n`);
+    say(`relay    ${session.relayUrl} (in this process)\n`);
+    const shownAll = showDelivery(http, session, { say, style, began });
+    // Who presses Ctrl-C does not wait for what the agent will never say.
+    const facts = await Promise.race([shownAll, session.ended.then(() => null)]);
+    if (facts === null) {
+      shownAll.catch(() => {});
+      if (signalled !== null) return exitCodeOfSignal(signalled);
+      throw new RunnerError("E_PROVIDER_CMD", "the echo agent has ended", { hint: INTERNAL_HINT });
     }
-    say(`\nanswer   ${reply!.body}\n`);
-    const missing = STAGES.filter((stage) => !reports.some((report) => report.stage === stage));
-    if (missing.length > 0) throw new RunnerError("E_NOT_DELIVERED", `no evidence for ${missing.join(", ")}`);
     session.signal("SIGTERM");
     await session.ended;
     const tookMs = Math.round(systemClock.mono() - began);
     say(`done     everything stopped, ${(tookMs / 1000).toFixed(1)} s in all\n`);
-    if (json) io.out(JSON.stringify({ message, stages: reports, answer: reply!.body, tookMs }) + "\n");
+    if (json) io.out(JSON.stringify({ ...facts, tookMs }) + "\n");
     return 0;
   } finally {
     signals.dispose();
     await Deno.remove(home, { recursive: true });
   }
 };
+
+/** Sends the agent a message, and shows and returns what happened to it. */
+async function showDelivery(
+  http: RelayHttpClient,
+  { agentId, relayUrl }: Pick<Session, "agentId" | "relayUrl">,
+  { say, style, began }: { say(text: string): void; style: Style; began: number },
+): Promise<{ message: Message; stages: StageReport[]; answer: string }> {
+  await untilReady(http, agentId, began);
+  say(`agent    ${agentId} (a child process), label:demo\n`);
+  const sent = await http.send({
+    from: "demo-user",
+    to: "label:demo",
+    body: TEXT,
+    replyExpected: true,
+    idempotencyKey: crypto.randomUUID(),
+  });
+  if (!sent.ok) throw new RunnerError("E_NOT_DELIVERED", `the demo message was refused: ${sent.message}`);
+  const { message } = sent.value;
+  say(`message  ${message.id} "${TEXT}"\n\n`);
+  const wait = { until: null, reply: true, timeoutMs: TIMEOUT_MS };
+  const common = { http, url: relayUrl!, messageId: message.id, clock: systemClock };
+  const { reply } = await waitForReceipt({ ...common, wait, onChange: () => {} });
+  const { receipt } = await waitForReceipt({
+    ...common,
+    wait: { ...wait, until: "acked", reply: false },
+    onChange: () => {},
+  });
+  const stages = stagesOf(receipt);
+  for (const report of stages) {
+    const after = `+${report.at - message.createdAt} ms`.padStart(9);
+    say(`  ${style.green(report.stage.padEnd(9))}${after}  ${report.evidence ?? ""}\n`);
+  }
+  say(`\nanswer   ${reply!.body}\n`);
+  const missing = STAGES.filter((stage) => !stages.some((report) => report.stage === stage));
+  if (missing.length > 0) throw new RunnerError("E_NOT_DELIVERED", `no evidence for ${missing.join(", ")}`);
+  return { message, stages, answer: reply!.body };
+}
 
 function stagesOf(receipt: Receipt): StageReport[] {
   return receipt.recipients.flatMap(({ reports }) => reports);
