@@ -150,3 +150,65 @@ Deno.test("processor time is that of a process and all below it, in the forms of
   assertEquals(sumOfTree(12, output), 2_000);
   assertEquals(sumOfTree(99, output), null);
 });
+
+/** Answers every question about the record with `absent`, for so long; returns how often the agent was given a message. */
+function shrug(world: CoreWorld, forMs: number, hand: (world: CoreWorld, deliveryId: string) => void): void {
+  const until = world.mono + forMs;
+  let probes = 0;
+  let hands = 0;
+  do {
+    while (hands < world.of("deliver").length) hand(world, world.of("deliver")[hands++]!.deliveryId);
+    for (const { deliveryIds, incarnation } of world.of("probe").slice(probes)) {
+      const results = new Map(deliveryIds.map((id) => [id, { state: "absent" as const }]));
+      world.post({ type: "probed", incarnation, results });
+    }
+    probes = world.of("probe").length;
+    if (world.state.provider.state === "stopping") {
+      const { incarnation } = world.state;
+      world.post({ type: "exited", incarnation, status: { code: 137, signal: "SIGKILL" } });
+    }
+    if (world.state.provider.state === "spawning") {
+      world.post({ type: "spawned", incarnation: world.state.incarnation });
+      world.provider({ type: "ready", resume: "conversation-1" });
+    }
+  } while (world.mono < until && world.tick(until - world.mono));
+}
+
+Deno.test("step() ends an agent that takes messages and does nothing with them, and gives the message up after five", () => {
+  const world = new CoreWorld().up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  world.post({ type: "handed", key: world.of("deliver")[0]!.key, deliveryId: world.delivery });
+  const { delivery } = world;
+  shrug(world, 24 * 60 * MINUTE, () => {});
+  assertEquals([...world.state.dead.values()].map(({ messageId }) => messageId), [1, 2]);
+  const ids = world.of("deliver").filter(({ message: { id } }) => id === 1).map(({ deliveryId }) =>
+    deliveryId
+  );
+  assertEquals(new Set(ids), new Set([delivery]), "no turn is proven to have failed, so the attempt stays");
+  assertEquals(ids.length, 10, "five times two");
+  assertEquals(world.of("stop-provider").length, 10);
+});
+
+Deno.test("step() gives up a message that the agent refuses five times, and goes on with the others", () => {
+  const world = new CoreWorld().up();
+  for (const id of [1, 2, 3]) world.post({ type: "offered", message: message(id) });
+  const refused = (deliveryId: string) => {
+    const row = [...world.state.rows.values()].find(({ state }) =>
+      "deliveryId" in state && state.deliveryId === deliveryId
+    )!;
+    if (row.messageId === 1) {
+      world.post({ type: "hand.failed", key: row.key, deliveryId, reason: "refused: -32603" });
+      return;
+    }
+    world.provider({ type: "evidence", deliveryId, stage: "placed", evidence: "item" });
+    world.provider({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "result" });
+  };
+  shrug(world, 10 * MINUTE, (_, deliveryId) => refused(deliveryId));
+  assertEquals([...world.state.dead.values()].map(({ messageId, state }) => [messageId, state]), [
+    [1, { state: "dead", reason: "refused: -32603" }],
+  ]);
+  const order = world.of("deliver").map(({ message: { id } }) => id);
+  assertEquals(order, [1, 1, 1, 1, 1, 2, 3]);
+  assertEquals(world.of("stop-provider"), [], "the agent is fine");
+});

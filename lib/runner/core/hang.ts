@@ -67,8 +67,8 @@ export function measured(state: State, effects: Effect[], now: Now, cpuMs: numbe
 }
 
 /** Ends the agent; that counts as an end of its own, after which it is started again. */
-function giveUp(state: State, effects: Effect[], because: string): void {
-  if (!("incarnation" in state.provider)) return;
+export function giveUp(state: State, effects: Effect[], because: string): void {
+  if (!("incarnation" in state.provider) || state.phase.phase !== "running") return;
   const { incarnation } = state.provider;
   state.silence = { silence: "none" };
   state.provider = { state: "stopping", incarnation, because };

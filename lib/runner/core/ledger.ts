@@ -35,6 +35,8 @@ export function move(
     state.suspects.delete(row.key);
     state.progress.delete(row.key);
     state.tries.delete(`probe ${row.key}`);
+    state.lapsed.delete(row.state.deliveryId);
+    state.refused.delete(row.state.deliveryId);
   }
   if (inFlight(next)) {
     state.flight.add(row.key);
@@ -70,6 +72,7 @@ function settle(state: State, row: JournalRow): void {
   }
   state.leases.delete(row.key);
   state.claiming.delete(row.key);
+  state.traceless.delete(row.key);
   if (row.state.state === "skipped") {
     // Not remembered as known: when the agent that won dies, the relay offers the message again, and it must
     // be taken then. Only the attempt is kept, since an identity that the provider has seen never runs again.

@@ -150,7 +150,7 @@ export function drain(
 }
 
 /** Claimed work that nobody works on goes back at once, so that another agent need not wait for the lease. */
-function releaseUndone(state: State, effects: Effect[], now: Now): void {
+export function releaseUndone(state: State, effects: Effect[], now: Now): void {
   for (const [key] of state.leases) {
     const row = state.rows.get(key);
     if (!row || inFlight(row.state) || row.state.state === "done") continue;

@@ -69,6 +69,9 @@ export function exited(
   status: ProviderExit,
 ): void {
   if (!isCurrent(state, incarnation)) return;
+  // What a process that died did not take says nothing about the message.
+  state.refused.clear();
+  state.traceless.clear();
   state.run.providerExit = status;
   if (state.provider.state === "stopping") {
     const { because } = state.provider;

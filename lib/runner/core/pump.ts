@@ -89,6 +89,7 @@ function lapse(state: State, effects: Effect[], now: Now, key: string): void {
   if (row === undefined) return;
   if (row.state.state === "claimed") requeue(state, effects, now, row);
   if (!inFlight(row.state)) return;
+  state.lapsed.add(row.state.deliveryId);
   report(state, effects, now, row, "retry", "the lease ran out, the work is stopped");
   if (state.provider.state === "ready") effects.push({ type: "interrupt" });
 }

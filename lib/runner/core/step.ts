@@ -103,7 +103,9 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "hand.failed": {
       // Some of the bytes may have arrived: only the provider's record can tell.
       const row = ledger.rowOf(state, event.deliveryId);
-      if (row?.state.state === "delivering") state.suspects.set(row.key, now.mono + state.config.settleMs);
+      if (row?.state.state !== "delivering") return;
+      state.suspects.set(row.key, now.mono + state.config.settleMs);
+      state.refused.set(event.deliveryId, event.reason);
       return;
     }
     case "hand.refused": {
@@ -145,6 +147,8 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       return lifecycle.signal(state, effects, now, event.signal);
     case "storage":
       state.storage = event.ok ? { ok: true } : { ok: false, reason: event.reason };
+      // Nothing can be begun now: another agent need not wait for work that only waits here.
+      if (!event.ok) lifecycle.releaseUndone(state, effects, now);
       return;
     case "tick":
       return;

@@ -1,7 +1,8 @@
 import type { JournalRow } from "../../inbox/contract.ts";
-import { inFlight } from "../../inbox/core/row.ts";
+import { inFlight, LOCAL_STORE } from "../../inbox/core/row.ts";
 import type { FailureClass, ProbeResult } from "../../providers/contract.ts";
 import { isForeign } from "./claims.ts";
+import { giveUp } from "./hang.ts";
 import { move, putBack, report, requeue, rowOf, takeUp } from "./ledger.ts";
 import type { Effect, Fault, Now, State } from "./types.ts";
 
@@ -11,6 +12,9 @@ const RETRY_CAP_MS = 60_000;
 
 /** Times the provider's record is asked before an unreadable one counts as empty. */
 const UNREADABLE_TRIES = 3;
+
+/** Times that a provider may be given a message without a trace of it before it is taken for hung. */
+const TRACELESS = 2;
 
 /** Proof arrived. Evidence of an attempt that is over is ignored. */
 export function evidence(
@@ -81,7 +85,7 @@ export function failedTurn(
     return;
   }
   const change = { attempt: row.attempt + 1, redelivery: row.redelivery + 1 };
-  if (failure === "cancelled" && !direct && !state.leases.has(row.key)) {
+  if (failure === "cancelled" && !direct && (!state.leases.has(row.key) || state.lapsed.has(deliveryId))) {
     // Stopped because its lease ran out, which says nothing about the message.
     anew(state, effects, now, row);
     return;
@@ -95,6 +99,10 @@ export function failedTurn(
     const held = move(state, effects, now, row, { state: "held", reason }, change);
     report(state, effects, now, held, "held", reason);
     holdQueue(state, now, reason, "turn");
+    // Another agent may have no such trouble.
+    if (state.leases.delete(row.key) && !isForeign(state, row)) {
+      effects.push({ type: "release", messageId: row.messageId });
+    }
     return;
   }
   // The turn got beyond what had failed at the login or the quota; the fault shows itself again if it is still there.
@@ -117,6 +125,25 @@ export function failedTurn(
   report(state, effects, now, retry, "retry", reason);
 }
 
+/**
+ * The provider lives and has no trace of what it was given. One that says that it does not take the message is believed, and
+ * given it again; one that says nothing hangs when that happens twice. No message is handed over for ever; it keeps its
+ * place in line meanwhile, and its attempt, as always when no turn is proven to have failed.
+ */
+function notTaken(state: State, effects: Effect[], now: Now, row: JournalRow, deliveryId: string): void {
+  const refusal = state.refused.get(deliveryId);
+  const times = (state.traceless.get(row.key) ?? 0) + 1;
+  state.traceless.set(row.key, times);
+  if (refusal !== undefined && times >= state.config.maxFailures) {
+    return bury(state, effects, now, row, refusal);
+  }
+  if (refusal !== undefined || times < TRACELESS) return putBack(state, effects, now, row, deliveryId);
+  const failed = { ...row, failures: row.failures + 1 };
+  if (failed.failures < state.config.maxFailures) putBack(state, effects, now, failed, deliveryId);
+  else bury(state, effects, now, failed, "the agent takes it and shows no trace of it");
+  giveUp(state, effects, "it takes messages and does nothing with them");
+}
+
 /** Gives a message up: it is parked for a person, here and at the relay. */
 export function bury(state: State, effects: Effect[], now: Now, row: JournalRow, reason: string): void {
   const claimed = state.leases.has(row.key);
@@ -127,8 +154,9 @@ export function bury(state: State, effects: Effect[], now: Now, row: JournalRow,
   effects.push({
     type: "log",
     level: "warn",
-    message: "message is a dead letter",
-    fields: { messageId: row.messageId, reason },
+    message: row.storeId === LOCAL_STORE ? "the prompt is given up" : "message is a dead letter",
+    // The run's own prompt has a number that nobody knows.
+    fields: row.storeId === LOCAL_STORE ? { reason } : { messageId: row.messageId, reason },
   });
 }
 
@@ -200,6 +228,8 @@ export function probed(state: State, effects: Effect[], now: Now, results: Map<s
         if (result.state === "unknown" && askAgain(state, now, row)) break;
         if (row.state.state === "seen") {
           failedTurn(state, effects, now, deliveryId, "cancelled", "the turn was cut off");
+        } else if (result.state === "absent" && row.state.incarnation === state.incarnation) {
+          notTaken(state, effects, now, row, deliveryId);
         } else {
           putBack(state, effects, now, row, deliveryId);
         }

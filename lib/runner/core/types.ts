@@ -294,6 +294,12 @@ export interface State {
    */
   interrupted: Map<string, number>;
   byDelivery: Map<string, string>;
+  /** Deliveries whose work was stopped since its lease ran out. */
+  lapsed: Set<string>;
+  /** Deliveries that the provider did not take although it lives, with the reason. */
+  refused: Map<string, string>;
+  /** How often the live provider was given a message, by key, of which its record has no trace. */
+  traceless: Map<string, number>;
   /** Deliveries whose message waits again since the provider's record did not have them; it may begin them after all. */
   putBack: Map<string, string>;
   leases: Map<string, Lease>;
