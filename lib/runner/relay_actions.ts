@@ -208,12 +208,18 @@ export class RelayActions {
   }
 }
 
-/** Tells the relay goodbye in the order its protocol wants, each step bounded, and closes the bus. */
+/**
+ * Tells the relay goodbye in the order its protocol wants, each step bounded, and closes the bus. What is not said by the
+ * time that `hurried` resolves is left out.
+ */
 export async function finish(
   outcome: ExitOutcome,
-  ports: RunnerPorts,
-  outbox: Outbox,
-  relay: RelayActions,
+  { ports, outbox, relay, hurried }: {
+    ports: RunnerPorts;
+    outbox: Outbox;
+    relay: RelayActions;
+    hurried: Promise<void>;
+  },
 ): Promise<void> {
   const { bus, http, clock, journal, log } = ports;
   const goodbye = async () => {
@@ -242,6 +248,7 @@ export async function finish(
   };
   const { cause } = outcome;
   const hard = cause.kind === "signal" || (cause.kind === "command" && cause.action === "agent.kill");
-  await withDeadline(clock, hard ? HARD_GOODBYE_MS : GOODBYE_MS, goodbye().catch(() => {}));
+  const said = Promise.race([goodbye().catch(() => {}), hurried]);
+  await withDeadline(clock, hard ? HARD_GOODBYE_MS : GOODBYE_MS, said);
   await withDeadline(clock, CLOSE_MS, bus.close());
 }

@@ -31,6 +31,7 @@ export class Runner {
   readonly #provider: ProviderHost;
   readonly #relay: RelayActions;
   readonly #ended = Promise.withResolvers<ExitOutcome>();
+  readonly #hurried = Promise.withResolvers<void>();
   #queue: Event[] = [];
   #flushing = false;
   #cancelTick: (() => void) | null = null;
@@ -70,9 +71,16 @@ export class Runner {
     this.post({ type: "start" });
   }
 
-  /** Gives the core an event; it is stepped once the input that is ready now was taken in. Ignored after the end. */
+  /**
+   * Gives the core an event; it is stepped once the input that is ready now was taken in. Ignored after the end, but for a
+   * signal, which shortens what is left of it.
+   */
   post(event: Event): void {
-    if (this.#over) return;
+    if (this.#over) {
+      // Who signals again does not wait for a relay that says nothing.
+      if (event.type === "signal") this.#hurried.resolve();
+      return;
+    }
     this.#queue.push(event);
     if (this.#flushing) return;
     this.#flushing = true;
@@ -240,7 +248,12 @@ export class Runner {
     this.#writer.stop();
     this.#outbox.stop();
     await this.#provider.dispose();
-    await finish(outcome, this.#ports, this.#outbox, this.#relay);
+    await finish(outcome, {
+      ports: this.#ports,
+      outbox: this.#outbox,
+      relay: this.#relay,
+      hurried: this.#hurried.promise,
+    });
     this.#ended.resolve(outcome);
   }
 

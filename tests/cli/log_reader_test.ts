@@ -59,6 +59,34 @@ Deno.test("a follower gets every line once, across rotations and from before the
   });
 });
 
+Deno.test("a log goes on in its old file when no new one can be opened, and is rotated once that is possible", async () => {
+  await withTempDir((dir) => {
+    const path = join(dir, "logs", "a.log");
+    const log = createLogFile();
+    log.open(path);
+    const long = { ...line(0), message: "x".repeat(1024 * 1024) };
+    for (let n = 0; n < 10; n++) log.sink(long);
+    // In the way of a new file, whoever opens it.
+    const rename = Deno.renameSync;
+    Deno.renameSync = (from, to) => {
+      rename(from, to);
+      if (from === path) Deno.mkdirSync(path);
+    };
+    try {
+      log.sink(long);
+      log.sink(line(1));
+    } finally {
+      Deno.renameSync = rename;
+    }
+    assertEquals(numbers(Deno.readTextFileSync(`${path}.1`).trim().split("\n").slice(-1)), [1]);
+    Deno.removeSync(path);
+    for (let n = 0; n < 11; n++) log.sink(long);
+    log.sink(line(2));
+    log.close();
+    assertEquals(numbers(Deno.readTextFileSync(path).trim().split("\n").slice(-1)), [2]);
+  });
+});
+
 Deno.test("a log file keeps what was logged before its place was known, and not without end", async () => {
   await withTempDir((dir) => {
     const path = join(dir, "logs", "a.log");

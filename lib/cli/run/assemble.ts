@@ -1,6 +1,7 @@
 import { join } from "@std/path";
 import { RelayBusClient, RelayHttpClient } from "agent-relay-sdk";
 import { afterReadyInput, type Clock } from "../../base/clock.ts";
+import { messageOf } from "../../base/errors.ts";
 import { randomHex } from "../../base/secret.ts";
 import type { RunSettings } from "../../config/contract.ts";
 import { type ControlServer, serveControl } from "../../control/server.ts";
@@ -159,7 +160,11 @@ export async function assemble(begun: Begun): Promise<Session> {
       bus?.connect();
     },
     ended: started.ended.then(async (outcome) => {
-      journal.prune(clock.wall());
+      try {
+        journal.prune(clock.wall());
+      } catch (error) {
+        log.warn("cannot prune the journal", { reason: messageOf(error) });
+      }
       await undo.run();
       return outcome;
     }),

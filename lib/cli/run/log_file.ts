@@ -33,12 +33,7 @@ export function createLogFile(): LogFile {
   const encoder = new TextEncoder();
   const write = (line: LogLine) => {
     if (target === null) return;
-    if (target.size > FILE_BYTES) {
-      target.file.close();
-      rotate(target.path);
-      target.file = append(target.path);
-      target.size = 0;
-    }
+    if (target.size > FILE_BYTES) rotated(target);
     target.size += target.file.writeSync(encoder.encode(jsonLine(line)));
   };
   return {
@@ -64,6 +59,19 @@ export function createLogFile(): LogFile {
       early = null;
     },
   };
+}
+
+/** Goes on in a new file; in the old one, under its new name, when there is no descriptor or no room for another. */
+function rotated(target: { path: string; file: Deno.FsFile; size: number }): void {
+  target.size = 0;
+  // Windows renames no file that is open.
+  if (Deno.build.os === "windows") target.file.close();
+  rotate(target.path);
+  try {
+    const next = append(target.path);
+    if (Deno.build.os !== "windows") target.file.close();
+    target.file = next;
+  } catch { /* tried again when as much has been written */ }
 }
 
 function append(path: string): Deno.FsFile {
