@@ -39,7 +39,14 @@ export const runFlags: readonly FlagSpec[] = [
   { name: "prompt-file", kind: "file", value: "FILE", help: "First prompt from a file" },
   { name: "headless", kind: "switch", help: "Run without a terminal, for CI and servers" },
   { name: "detach", kind: "switch", help: "Run in a tmux session to attach to later" },
-  { name: "cwd", kind: "file", value: "DIR", help: "Working directory of the agent", default: "." },
+  {
+    name: "cwd",
+    kind: "file",
+    only: "directories",
+    value: "DIR",
+    help: "Working directory of the agent",
+    default: ".",
+  },
   {
     name: "approval",
     kind: "choice",

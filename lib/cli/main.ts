@@ -1,23 +1,8 @@
 import { messageOf } from "../base/errors.ts";
 import type { Io } from "./contract.ts";
 import { helpOf } from "./help.ts";
-import { leavesVerbOpen, parseCommandLine } from "./parse.ts";
+import { impliedProvider, leavesVerbOpen, parseCommandLine } from "./parse.ts";
 import { describeError } from "./report_error.ts";
-
-const PROVIDER_OF_NAME: Readonly<Record<string, string>> = {
-  "claude-relay": "claude",
-  "codex-relay": "codex",
-};
-
-/** The provider that a binary's name implies (`claude-relay`, also as `.exe` or with a path), or null. */
-export function impliedProvider(names: readonly string[]): string | null {
-  for (const name of names) {
-    const base = name.split(/[\\/]/).at(-1)!.replace(/\.exe$/i, "").toLowerCase();
-    const provider = PROVIDER_OF_NAME[base];
-    if (provider !== undefined) return provider;
-  }
-  return null;
-}
 
 /**
  * Runs a command line and returns its exit code. Never rejects: every failure is printed in its one form.

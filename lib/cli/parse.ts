@@ -9,6 +9,20 @@ import { findVerb, PROVIDERS, VERBS } from "./table.ts";
 
 const TOKEN_HINT = "use --token-file, --token-stdin or AGENT_RELAY_TOKEN";
 
+/** Names of links to this program, and the provider that each implies. */
+export const PROVIDER_OF_NAME: ReadonlyMap<string, string> = new Map([
+  ["claude-relay", "claude"],
+  ["codex-relay", "codex"],
+]);
+
+/** Options that stand where a verb does. */
+export const OPTION_VERBS: ReadonlyMap<string, string> = new Map([
+  ["--help", "help"],
+  ["-h", "help"],
+  ["--version", "version"],
+  ["-V", "version"],
+]);
+
 /** A command line that was understood. */
 export interface Parsed {
   spec: VerbSpec;
@@ -67,20 +81,36 @@ export function parseCommandLine(args: readonly string[], impliedProvider: strin
   };
 }
 
+/** The provider that a binary's name implies (`claude-relay`, also as `.exe` or with a path), or null. */
+export function impliedProvider(names: readonly string[]): string | null {
+  for (const name of names) {
+    const base = name.split(/[\\/]/).at(-1)!.replace(/\.exe$/i, "").toLowerCase();
+    const provider = PROVIDER_OF_NAME.get(base);
+    if (provider !== undefined) return provider;
+  }
+  return null;
+}
+
 /** True when no word says which verb is meant, so that the program's own name may. */
 export function leavesVerbOpen([first]: readonly string[]): boolean {
   return first === undefined || first.startsWith("-");
 }
 
-function chooseVerb(args: readonly string[], implied: string | null): { spec: VerbSpec; rest: string[] } {
+/** The verb that a command line means and the words that follow it; null when it means none. */
+export function meantVerb(
+  args: readonly string[],
+  implied: string | null,
+): { spec: VerbSpec; rest: string[] } | null {
   const [first, ...rest] = args;
-  const verb = first === undefined ? undefined : findVerb(first);
+  const verb = first === undefined ? undefined : findVerb(OPTION_VERBS.get(first) ?? first);
   if (verb) return { spec: verb, rest };
-  if (first === "--help" || first === "-h") return { spec: findVerb("help")!, rest };
-  if (first === "--version" || first === "-V") return { spec: findVerb("version")!, rest };
-  if (implied !== null && leavesVerbOpen(args)) {
-    return { spec: findVerb(implied)!, rest: [...args] };
-  }
+  return implied !== null && leavesVerbOpen(args) ? { spec: findVerb(implied)!, rest: [...args] } : null;
+}
+
+function chooseVerb(args: readonly string[], implied: string | null): { spec: VerbSpec; rest: string[] } {
+  const meant = meantVerb(args, implied);
+  if (meant !== null) return meant;
+  const [first] = args;
   if (first === undefined) {
     throw new RunnerError("E_USAGE", "no provider given; use claude or codex", {
       hint: `try "runner claude --label api", or "runner help"`,
@@ -151,7 +181,8 @@ function isNegativeNumber(flag: FlagSpec, text: string): boolean {
   return (flag.kind === "integer" || flag.kind === "amount" || flag.kind === "duration") && /^-\d/.test(text);
 }
 
-function findFlag(spec: VerbSpec, typed: string): FlagSpec | undefined {
+/** The flag that `--name`, `--alias` or `-a` means. */
+export function findFlag(spec: VerbSpec, typed: string): FlagSpec | undefined {
   const name = typed.replace(/^--?/, "");
   const single = !typed.startsWith("--");
   return spec.flags.find((flag) =>

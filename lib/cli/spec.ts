@@ -10,7 +10,7 @@ export type FlagKind =
   /** Text for a model or a person: any value, also one that starts with `-`. */
   | { kind: "free-text" }
   /** A path; the hint for a value that starts with `-` says `./`. */
-  | { kind: "file" }
+  | { kind: "file"; only?: "directories" }
   /** A time like `20s`, inside the bounds (milliseconds). */
   | { kind: "duration"; minMs: number; maxMs: number }
   /** An amount like `2.50` inside the bounds. */
@@ -20,6 +20,22 @@ export type FlagKind =
   /** One word of a list; `code` is the error for any other word. */
   | { kind: "choice"; choices: readonly string[]; code: ErrorCode };
 
+/** What a word is chosen from, where that can be said beforehand. Shells complete it by this. */
+export type Takes =
+  /** One of these words. */
+  | readonly string[]
+  /** A verb of the table. */
+  | "verb"
+  /** An agent of the bus by its id or `label:X`; `running` leaves out those that are offline. */
+  | "agent"
+  | "running"
+  /** Whatever a message can be sent to. */
+  | "target"
+  /** What agents are called, without the word before the colon. */
+  | "label"
+  | "tag"
+  | "cap";
+
 /** One flag of a verb. */
 export type FlagSpec = FlagKind & {
   /** Canonical name without dashes. */
@@ -28,6 +44,8 @@ export type FlagSpec = FlagKind & {
   aliases?: readonly string[];
   /** What stands for the value in the help, for example `DIR`. */
   value?: string;
+  /** What the value is chosen from; a choice says it by its kind. */
+  takes?: Takes;
   /** Shown in the help; verbs apply it themselves. */
   default?: string;
   help: string;
@@ -41,6 +59,7 @@ export type FlagSpec = FlagKind & {
 export interface PositionalSpec {
   name: string;
   required: boolean;
+  takes?: Takes;
 }
 
 /** A verb as the person types it. */

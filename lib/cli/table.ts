@@ -5,6 +5,9 @@ import type { FlagSpec, PositionalSpec, VerbSpec } from "./spec.ts";
 /** Providers, in the order they are named to people. */
 export const PROVIDERS = ["claude", "codex", "echo"] as const;
 
+/** What can be done with dead letters. */
+export const DEAD_ACTIONS = ["list", "show", "retry", "drop"] as const;
+
 const providerText: Readonly<Record<(typeof PROVIDERS)[number], string>> = {
   claude: "Start Claude Code and put it on the bus",
   codex: "Start Codex and put it on the bus",
@@ -43,7 +46,10 @@ function verb(spec: Pick<VerbSpec, "name" | "summary" | "load"> & Partial<VerbSp
   };
 }
 
-const agent: PositionalSpec = { name: "agent", required: true };
+/** An agent as the one thing that a verb is about; which ones a shell offers. */
+function agent(takes: "agent" | "running", required: boolean): PositionalSpec {
+  return { name: "agent", required, takes };
+}
 
 function lifecycleFlags(...more: FlagSpec[]): FlagSpec[] {
   return [
@@ -68,7 +74,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "send",
     summary: "Send a message and, on request, wait for proof that it was seen",
-    positionals: [{ name: "target", required: true }, { name: "text|-", required: false }],
+    positionals: [{ name: "target", required: true, takes: "target" }, { name: "text|-", required: false }],
     flags: [
       {
         name: "until",
@@ -139,9 +145,9 @@ export const VERBS: readonly VerbSpec[] = [
     name: "agents",
     summary: "List the agents on the bus",
     flags: [
-      { name: "tag", kind: "text", value: "TAG", help: "Only agents with this tag" },
-      { name: "cap", kind: "text", value: "CAP", help: "Only agents with this capability" },
-      { name: "label", kind: "text", value: "NAME", help: "Only agents with this label" },
+      { name: "tag", kind: "text", value: "TAG", takes: "tag", help: "Only agents with this tag" },
+      { name: "cap", kind: "text", value: "CAP", takes: "cap", help: "Only agents with this capability" },
+      { name: "label", kind: "text", value: "NAME", takes: "label", help: "Only agents with this label" },
       {
         name: "status",
         kind: "choice",
@@ -159,7 +165,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "status",
     summary: "Show what an agent is doing, for how long, and what waits for it",
-    positionals: [{ name: "agent", required: false }],
+    positionals: [agent("agent", false)],
     flags: [json, ...relayFlags],
     examples: ["runner status", "runner status label:api"],
     load: LOADERS.status,
@@ -167,7 +173,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "logs",
     summary: "Show the log of an agent of this machine",
-    positionals: [{ name: "agent", required: false }],
+    positionals: [agent("agent", false)],
     flags: [
       { name: "follow", kind: "switch", aliases: ["f"], help: "Go on with what comes" },
       {
@@ -206,7 +212,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "attach",
     summary: "Go to an agent's terminal, or watch what it says",
-    positionals: [agent],
+    positionals: [agent("running", true)],
     flags: [
       { name: "watch", kind: "switch", help: "Only watch, also an agent in a terminal" },
       { name: "json", kind: "switch", help: "Watch; print one JSON object a line" },
@@ -226,9 +232,12 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "dead",
     summary: "See, retry or drop the messages that agents gave up on",
-    positionals: [{ name: "list|show|retry|drop", required: false }, { name: "id", required: false }],
+    positionals: [
+      { name: DEAD_ACTIONS.join("|"), required: false, takes: DEAD_ACTIONS },
+      { name: "id", required: false },
+    ],
     flags: [
-      { name: "agent", kind: "text", value: "AGENT", help: "Only those of this agent" },
+      { name: "agent", kind: "text", value: "AGENT", takes: "agent", help: "Only those of this agent" },
       { name: "all", kind: "switch", help: "Every one of them, instead of one id" },
       json,
       ...relayFlags,
@@ -239,7 +248,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "stop",
     summary: "Let an agent finish its turn and stop it",
-    positionals: [agent],
+    positionals: [agent("running", true)],
     flags: lifecycleFlags({ name: "hard", kind: "switch", help: "End it at once" }),
     examples: ["runner stop label:api", "runner stop label:api --hard"],
     load: LOADERS.stop,
@@ -247,7 +256,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "restart",
     summary: "Restart an agent and continue its conversation",
-    positionals: [agent],
+    positionals: [agent("running", true)],
     flags: lifecycleFlags(),
     examples: ["runner restart label:api"],
     load: LOADERS.restart,
@@ -287,7 +296,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "config",
     summary: "Show every setting with its value and its source",
-    positionals: [{ name: "provider", required: false }],
+    positionals: [{ name: "provider", required: false, takes: PROVIDERS }],
     flags: [json, ...relayFlags],
     examples: ["runner config", "runner config codex --json"],
     load: LOADERS.config,
@@ -313,7 +322,7 @@ export const VERBS: readonly VerbSpec[] = [
   verb({
     name: "help",
     summary: "Show help, also for one verb",
-    positionals: [{ name: "verb", required: false }],
+    positionals: [{ name: "verb", required: false, takes: "verb" }],
     examples: ["runner help send"],
     load: LOADERS.help,
   }),

@@ -20,7 +20,8 @@ export interface ConfigInput {
 }
 
 const DEFAULT_CAPABILITIES = ["chat", "code", "review"];
-const LIFECYCLE_CAPABILITIES = [
+/** What every runner can do for whoever looks after its agent. */
+export const LIFECYCLE_CAPABILITIES: readonly string[] = [
   "lifecycle.shutdown.hard",
   "lifecycle.restart.hard",
   "lifecycle.status.semantic",

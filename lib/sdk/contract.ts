@@ -68,6 +68,7 @@ export interface RelayHttp {
   reportStages(reports: StageReport[]): Promise<CallResult<null>>;
   listAgents(
     filter?: { tag?: string; cap?: string; label?: string; status?: string },
+    signal?: AbortSignal,
   ): Promise<CallResult<AgentCard[]>>;
   getAgent(id: string): Promise<CallResult<AgentCard>>;
   deleteAgent(id: string): Promise<CallResult<null>>;

@@ -127,12 +127,13 @@ export class RelayHttpClient implements RelayHttp {
 
   listAgents(
     filter: { tag?: string; cap?: string; label?: string; status?: string } = {},
+    signal?: AbortSignal,
   ): Promise<CallResult<AgentCard[]>> {
     const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== undefined));
     return this.#call(
       "GET",
       `/api/agents?${query}`,
-      { maxBytes: PAGE },
+      { maxBytes: PAGE, signal },
       readAgents,
     );
   }

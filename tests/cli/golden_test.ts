@@ -2,8 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { VERSION } from "../../lib/base/version.ts";
 import { helpOf, overview } from "../../lib/cli/help.ts";
-import { impliedProvider } from "../../lib/cli/main.ts";
-import { parseCommandLine } from "../../lib/cli/parse.ts";
+import { impliedProvider, parseCommandLine } from "../../lib/cli/parse.ts";
 import { PERMISSION_FLAGS } from "../../lib/cli/self_command.ts";
 import { VERBS } from "../../lib/cli/table.ts";
 

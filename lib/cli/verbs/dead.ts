@@ -5,12 +5,12 @@ import type { Invocation, Io, Verb } from "../contract.ts";
 import { foreignText } from "../foreign_text.ts";
 import { noRecipient, openRelay, type RelayAccess, valueOf } from "../relay_access.ts";
 import { styleFor } from "../style.ts";
+import { DEAD_ACTIONS } from "../table.ts";
 import { columns } from "../table_text.ts";
 
 /** Letters that the relay lists at a time. */
 const PAGE = 1_000;
-const ACTIONS = ["list", "show", "retry", "drop"] as const;
-type Action = (typeof ACTIONS)[number];
+type Action = (typeof DEAD_ACTIONS)[number];
 
 /** Lists the messages that agents gave up on, shows one, gives it to its agent again, or ends it for good. */
 export const run: Verb = async (invocation, io) => {
@@ -33,11 +33,11 @@ export const run: Verb = async (invocation, io) => {
 
 function actionOf(given: string | undefined): Action {
   if (given === undefined) return "list";
-  const action = ACTIONS.find((each) => each === given);
+  const action = DEAD_ACTIONS.find((each) => each === given);
   if (action !== undefined) return action;
-  const [near] = nearMisses(given, ACTIONS);
+  const [near] = nearMisses(given, DEAD_ACTIONS);
   throw new RunnerError("E_USAGE", `"${shown(given)}" is nothing that can be done with dead letters`, {
-    hint: near === undefined ? `use ${ACTIONS.join(", ")}` : `did you mean "runner dead ${near}"?`,
+    hint: near === undefined ? `use ${DEAD_ACTIONS.join(", ")}` : `did you mean "runner dead ${near}"?`,
   });
 }
 
