@@ -6,7 +6,10 @@ import { VERSION } from "../base/version.ts";
 const TOGETHER: readonly { names: readonly string[]; summary: string }[] = [
   { names: PROVIDERS, summary: "Start Claude Code, Codex or a test agent and put it on the bus" },
   { names: ["stop", "restart"], summary: "Stop an agent after its turn; start it anew, conversation kept" },
-  { names: ["help", "version"], summary: "Show help, also for one verb; show the version" },
+  {
+    names: ["help", "version", "completions"],
+    summary: "Show help, also for one verb; the version; a shell's completion",
+  },
 ];
 
 /** The lines of the overview: verbs as they are typed, and what they do. */

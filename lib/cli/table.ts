@@ -8,6 +8,9 @@ export const PROVIDERS = ["claude", "codex", "echo"] as const;
 /** What can be done with dead letters. */
 export const DEAD_ACTIONS = ["list", "show", "retry", "drop"] as const;
 
+/** Shells that completion is there for. */
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+
 const providerText: Readonly<Record<(typeof PROVIDERS)[number], string>> = {
   claude: "Start Claude Code and put it on the bus",
   codex: "Start Codex and put it on the bus",
@@ -334,6 +337,13 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.version,
   }),
   verb({
+    name: "completions",
+    summary: "Print a completion script for a shell",
+    positionals: [{ name: SHELLS.join("|"), required: true, takes: SHELLS }],
+    examples: [`runner completions bash`],
+    load: LOADERS.completions,
+  }),
+  verb({
     name: "hook",
     summary: "Post one hook of the agent, from standard input, to its runner",
     positionals: [{ name: "event", required: true }],
@@ -345,6 +355,14 @@ export const VERBS: readonly VerbSpec[] = [
     summary: "Print a line for every message that waits, inside Claude Code's plugin",
     hidden: true,
     load: LOADERS.monitor,
+  }),
+  verb({
+    name: "__complete",
+    summary: "The words that may stand at the cursor, for the scripts of completions",
+    positionals: [{ name: SHELLS.join("|"), required: true, takes: SHELLS }],
+    passThrough: true,
+    hidden: true,
+    load: LOADERS.complete,
   }),
   verb({
     name: "__echo-agent",

@@ -410,6 +410,13 @@ export const BAD_INPUTS: readonly BadInput[] = [
     says: /send needs <target>/,
   },
   {
+    row: "shell",
+    args: ["completions", "zhs"],
+    code: "E_USAGE",
+    exit: 2,
+    says: /no completion for "zhs".*did you mean zsh\?/,
+  },
+  {
     row: "relay-down",
     args: ["send", "label:x", "hello"],
     code: "E_RELAY_UNREACHABLE",
