@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { parse } from "npm:deno-std@1.4.0/yaml/mod.js";
 import { TARGETS } from "../../.github/release/targets.ts";
+import { onPath } from "../support/shells.ts";
 import { withTempDir } from "../support/temp.ts";
 
 const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
@@ -155,17 +156,6 @@ Deno.test("Deno is pinned by hash for every system, in the version that the proj
   }
   assert(Deno.readTextFileSync(join(ROOT, "README.md")).includes("deno@2.9.6"));
 });
-
-/** Where a command is, or null. */
-async function onPath(command: string): Promise<boolean> {
-  try {
-    return (await new Deno.Command(command, { args: ["--version"], stdout: "null", stderr: "null" }).output())
-      .success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 const shellcheck = await onPath("shellcheck");
 Deno.test({
