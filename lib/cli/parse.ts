@@ -21,6 +21,7 @@ export const OPTION_VERBS: ReadonlyMap<string, string> = new Map([
   ["-h", "help"],
   ["--version", "version"],
   ["-V", "version"],
+  ["-v", "version"],
 ]);
 
 /** A command line that was understood. */
@@ -118,17 +119,31 @@ function chooseVerb(args: readonly string[], implied: string | null): { spec: Ve
   }
   refuseToken(args);
   if (first.startsWith("-")) {
+    const verb = args.find((arg) => findVerb(arg)?.hidden === false) ?? "claude";
     throw new RunnerError("E_USAGE", `the provider or verb comes first, got option ${shown(first)}`, {
-      hint: `use "runner claude ${shown(first)}"`,
+      hint: `use "runner ${verb} ${shown(first)}"`,
     });
   }
-  const [near] = nearMisses(first, VERBS.filter((each) => !each.hidden).map((each) => each.name), 1);
+  const near = OTHER_WORDS.get(first) ??
+    nearMisses(first, VERBS.filter((each) => !each.hidden).map((each) => each.name), 1)[0];
   throw new RunnerError("E_PROVIDER", `unknown verb or provider "${shown(first)}"`, {
     hint: `${near === undefined ? "" : `did you mean ${near}? `}providers are ${
       PROVIDERS.join(", ")
     }; see "runner help"`,
   });
 }
+
+/** What people type who know other tools. */
+const OTHER_WORDS: ReadonlyMap<string, string> = new Map([
+  ["kill", "stop --hard"],
+  ["list", "agents"],
+  ["log", "logs"],
+  ["ls", "agents"],
+  ["ps", "status"],
+  ["tail", "logs --follow"],
+  ["top", "status"],
+  ["why", "status"],
+]);
 
 /** A token in argv can be read by every user of the machine; its value must not even be repeated. */
 function refuseToken(args: readonly string[]): void {
@@ -292,6 +307,8 @@ function checkPositionals(spec: VerbSpec, positionals: readonly string[]): void 
       {
         hint: spec.passThrough
           ? "a first prompt is --prompt TEXT; provider options go after --"
+          : spec.positionals.some(({ name }) => name.startsWith("text"))
+          ? "put the text in quotes"
           : `see "runner help ${spec.name}"`,
       },
     );

@@ -151,3 +151,49 @@ Deno.test("attach says that the runner is gone when it was killed", async () => 
     assertMatch(watcher.err, /E_NOT_FOUND/);
   });
 });
+
+Deno.test("what a person may have meant is said, for words, options, texts, keys and letters", async () => {
+  await withHome(async (home) => {
+    const relay = home.start(["relay"]);
+    await until("the relay", () => relay.out.includes("\n"));
+    const agent = home.start([...API, "--agent-id", "one"]);
+    await home.untilReady("api");
+    const say = async (...args: string[]) => {
+      const { code, err } = await home.run(args);
+      return `${code} ${err.trim()}`;
+    };
+    assertMatch(await say("ls"), /^2 .*E_PROVIDER.*did you mean agents\?/);
+    assertMatch(await say("kill", "one"), /^2 .*did you mean stop --hard\?/);
+    assertMatch(await say("--json", "agents"), /^2 .*E_USAGE.*runner agents --json/);
+    assertMatch(await say("send", "one", "hello", "world"), /^2 .*unexpected argument "world".*in quotes/);
+    assertMatch(await say("send", "label:api", "hi", "--from", "one"), /^1 .*means the sender alone/);
+    assertMatch(await say("relay"), /^75 .*E_RELAY_PORT.*a relay of this home serves on port \d+ already/);
+    const key = ["--idempotency-key", "k"];
+    assertEquals(await say("send", "one", "hello", ...key), "0 ");
+    assertEquals(await say("send", "one", "hello", ...key), "0 ");
+    assertMatch(
+      await say("send", "one", "goodbye", ...key),
+      /^1 .*E_CONFLICT.*message 1 has this .* another text/,
+    );
+    assertMatch(await say("dead", "list", "13"), /^2 .*E_USAGE.*use "runner dead show 13"/);
+    assertMatch(await say("dead", "drop", "13", "--all"), /^2 .*E_USAGE.*or --all/);
+    assertMatch(await say("dead", "retry", "13"), /^1 .*E_NOT_FOUND.*there are no dead letters/);
+    assertMatch(await say("dead", "retry", "13", "--agent", "one"), /^1 .*one has none/);
+    assertMatch((await home.run(["-v"])).out, /^runner \d/);
+    const late = await home.run([
+      "send",
+      "label:none",
+      "x",
+      "--queue",
+      "--until",
+      "seen",
+      "--timeout",
+      "1s",
+      "--json",
+    ]);
+    assertEquals((JSON.parse(late.err) as { error: { messageId: number } }).error.messageId, 2);
+    assertStringIncludes(late.err, "runner receipt 2");
+    for (const each of [agent, relay]) each.kill("SIGTERM");
+    assertEquals([await agent.ended(), await relay.ended()], [0, 0]);
+  });
+});

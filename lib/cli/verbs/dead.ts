@@ -46,6 +46,15 @@ async function letters(access: RelayAccess): Promise<DeadLetter[]> {
 }
 
 async function list(access: RelayAccess, { positionals, flags }: Invocation, io: Io): Promise<number> {
+  if (/^\d+$/.test(positionals[1] ?? "")) {
+    throw new RunnerError(
+      "E_USAGE",
+      `"dead list" takes an agent, and ${positionals[1]} is the id of a message`,
+      {
+        hint: `use "runner dead show ${positionals[1]}"`,
+      },
+    );
+  }
   const target = positionals[1] ?? (typeof flags.agent === "string" ? flags.agent : undefined);
   const all = await letters(access);
   const found = target === undefined ? all : await ofAgent(access, all, target);
@@ -106,6 +115,11 @@ async function chosen(
       hint: `see "runner dead list"; --all means every one of them`,
     });
   }
+  if (given !== undefined && flags.all === true) {
+    throw new RunnerError("E_USAGE", `"dead ${action}" takes the id of a message or --all`, {
+      hint: "leave one of them out",
+    });
+  }
   if (given !== undefined && !/^\d{1,15}$/.test(given)) {
     throw new RunnerError("E_USAGE", `"${shown(given)}" is no message id`, {
       hint: `like: runner dead ${action} 42`,
@@ -122,7 +136,9 @@ async function chosen(
       ? `did you mean ${near.join(" or ")}?`
       : ids.length > 0
       ? `dead letters are ${ids.slice(0, 5).join(", ")}`
-      : "there are no dead letters",
+      : target === undefined
+      ? "there are no dead letters"
+      : `${shown(target)} has none; see "runner dead list"`,
   });
 }
 

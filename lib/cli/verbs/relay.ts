@@ -104,6 +104,11 @@ async function serveOrTakeOver(
       }
       const health = await http.health();
       if (health.ok && health.value.embedded) yielded = (await http.yieldRelay()).ok || yielded;
+      if (health.ok && !health.value.embedded && (await http.listAgents()).ok) {
+        throw new RunnerError("E_RELAY_PORT", `a relay of this home serves on port ${port} already`, {
+          hint: `it needs no second one; see "runner status"`,
+        });
+      }
       // Nobody of ours is there, or one that does not yield: unless it is just leaving, that is how it stays.
       if (!yielded || (health.ok && !health.value.embedded) || systemClock.mono() > deadline) throw error;
       await delay(systemClock, RETRY_MS);

@@ -42,11 +42,23 @@ export const run: Verb = async (invocation, io) => {
   const sent = await sendOnce(access.http.send.bind(access.http), input);
   if (!sent.ok) {
     if (sent.kind === "rejected" && sent.code === "E_NO_RECIPIENT") {
+      const candidates = sent.candidates ?? [];
+      if (candidates.includes(target) && candidates.includes(input.from)) {
+        throw new RunnerError("E_NO_RECIPIENT", `nobody is there for "${shown(target)}"`, {
+          hint: "it is offline, or means the sender alone, who gets no message of his own",
+        });
+      }
       throw noRecipient(target, sent.candidates ?? [], "--queue keeps it until somebody comes");
     }
     throw relayError(sent, access.url);
   }
   const { message, recipients } = sent.value;
+  if (sent.value.duplicate && message.body !== body) {
+    throw new RunnerError("E_CONFLICT", `message ${message.id} has this idempotency key and another text`, {
+      details: { messageId: message.id },
+      hint: `use another key; see "runner receipt ${message.id}"`,
+    });
+  }
   const json = flags.json === true;
   const told = recipients.length > 0 ? recipients.join(", ") : "nobody yet, it is kept";
   if (until === undefined && !waitReply) {
