@@ -99,7 +99,11 @@ export interface JournalSnapshot {
 /** The durable memory of one agent. All methods are synchronous: a returned write is on disk. */
 export interface Journal {
   load(): JournalSnapshot;
-  /** Commits in one transaction (WAL, synchronous=FULL). Throws `E_STATE_WRITE`; then nothing of it was written. */
+  /**
+   * Commits in one transaction (WAL, synchronous=FULL). Throws `E_STATE_WRITE`; then nothing of it was written. Throws
+   * `E_STATE` when the file was found damaged: a new one is begun with what could be read, and all that is open is to be
+   * written again.
+   */
   write(write: JournalWrite): void;
   /** Looks one message up, ended or not. */
   find(key: string): JournalRow | null;

@@ -2,7 +2,7 @@ import { basename, dirname, join } from "@std/path";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Journal } from "./contract.ts";
+import type { Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
 import { refuseNewer } from "./schema.ts";
 import { SqliteJournal } from "./sqlite_journal.ts";
 
@@ -26,6 +26,70 @@ const PLACE =
  * `E_STATE_WRITE` when the place cannot be written.
  */
 export function openJournal(options: JournalOptions): Journal {
+  return new LastingJournal(options);
+}
+
+/**
+ * A journal that outlives damage to its file. Nothing of a damaged file can be written any more, and nobody would look at
+ * it before the next start: it is put aside at once, as a start does.
+ */
+class LastingJournal implements Journal {
+  readonly #options: JournalOptions;
+  #journal: SqliteJournal;
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#journal = openFile(options);
+  }
+
+  load(): JournalSnapshot {
+    return this.#journal.load();
+  }
+
+  write(write: JournalWrite): void {
+    try {
+      this.#journal.write(write);
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      this.#renew(error);
+      throw new RunnerError("E_STATE", "the journal was damaged, and a new one is begun", { cause: error });
+    }
+  }
+
+  find(key: string): JournalRow | null {
+    try {
+      return this.#journal.find(key);
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      this.#renew(error);
+      return this.#journal.find(key);
+    }
+  }
+
+  prune(now: number): boolean {
+    try {
+      return this.#journal.prune(now);
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      this.#renew(error);
+      return false;
+    }
+  }
+
+  close(): void {
+    this.#journal.close();
+  }
+
+  #renew(error: unknown): void {
+    this.#options.log.error("the journal is damaged", { reason: messageOf(error) });
+    try {
+      this.#journal.close();
+    } catch { /* what it had left to do cannot be done */ }
+    this.#journal = begunAnew(this.#options);
+  }
+}
+
+function openFile(options: JournalOptions): SqliteJournal {
   refuseNewer(options.path);
   const found = headerProblem(options.path);
   try {
@@ -42,16 +106,21 @@ export function openJournal(options: JournalOptions): Journal {
     if (!isDamage(error)) {
       throw new RunnerError("E_STATE_WRITE", `Cannot write the journal: ${messageOf(error)}`, {
         where: options.path,
-        hint: "use --no-state to accept weaker delivery",
+        hint: "make room there, or make the directory writable",
         cause: error,
       });
     }
-    const moved = quarantineFile(options);
-    const fresh = new SqliteJournal(options, [moved]);
-    const saved = fresh.salvage(moved);
-    options.log.warn("readable rows of the damaged journal were taken over", { saved });
-    return fresh;
+    return begunAnew(options);
   }
+}
+
+/** Puts a damaged file aside and begins a new one with what can be read of it. */
+function begunAnew(options: JournalOptions): SqliteJournal {
+  const moved = quarantineFile(options);
+  const fresh = new SqliteJournal(options, [moved]);
+  const saved = fresh.salvage(moved);
+  options.log.warn("readable rows of the damaged journal were taken over", { saved });
+  return fresh;
 }
 
 /** Damage shows only when a page is read, which would be in the middle of a delivery: every page is read now. */
@@ -65,8 +134,17 @@ function checked(journal: SqliteJournal): SqliteJournal {
   }
 }
 
+/** Only what SQLite itself calls damage: anything else that fails while a journal is in use is no reason to begin anew. */
+function isCorrupt(error: unknown): boolean {
+  return isDamage(error) && /malformed|not a database|corrupt/i.test(messageOf(causeOf(error)));
+}
+
+function causeOf(error: unknown): unknown {
+  return error instanceof RunnerError ? error.cause : error;
+}
+
 function isDamage(error: unknown): boolean {
-  const cause = error instanceof RunnerError ? error.cause : error;
+  const cause = causeOf(error);
   const text = messageOf(cause);
   const ofSqlite = (cause as { code?: unknown } | undefined)?.code === "ERR_SQLITE_ERROR";
   return ofSqlite ? !PLACE.test(text) : /^malformed/.test(text);

@@ -1,4 +1,4 @@
-import { messageOf } from "../base/errors.ts";
+import { messageOf, RunnerError } from "../base/errors.ts";
 import type { CommandRow, JournalRow } from "../inbox/contract.ts";
 import { finished } from "../inbox/core/row.ts";
 import type { Effect, Event } from "./core/types.ts";
@@ -33,9 +33,13 @@ export class JournalWriter {
   #cancelRetry: (() => void) | null = null;
   #cancelLazy: (() => void) | null = null;
 
-  constructor(ports: RunnerPorts, post: (event: Event) => void) {
+  /** Every row that is open, for a journal that was begun anew. */
+  readonly #open: () => Iterable<JournalRow>;
+
+  constructor(ports: RunnerPorts, post: (event: Event) => void, open: () => Iterable<JournalRow>) {
     this.#ports = ports;
     this.#post = post;
+    this.#open = open;
   }
 
   /** Commits the batch's writes and returns the effects that may be performed now. */
@@ -107,7 +111,7 @@ export class JournalWriter {
     this.#cancelRetry = null;
   }
 
-  #write(): boolean {
+  #write(renewed = false): boolean {
     this.#cancelLazy?.();
     this.#cancelLazy = null;
     const nothing = this.#rows.size === 0 && this.#commands.length === 0 && this.#resume === undefined;
@@ -120,6 +124,10 @@ export class JournalWriter {
         ...(this.#incarnation === undefined ? {} : { incarnation: this.#incarnation }),
       });
     } catch (error) {
+      if (!renewed && error instanceof RunnerError && error.code === "E_STATE") {
+        for (const row of this.#open()) if (!this.#rows.has(row.key)) this.#rows.set(row.key, row);
+        return this.#write(true);
+      }
       const reason = messageOf(error);
       this.#ports.log.error("cannot write the journal", { reason });
       const delayMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** this.#tries++);

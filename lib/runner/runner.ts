@@ -50,7 +50,7 @@ export class Runner {
       ports,
       (commandId) => this.post({ type: "command.told", commandId }),
     );
-    this.#writer = new JournalWriter(ports, post);
+    this.#writer = new JournalWriter(ports, post, () => this.#state.rows.values());
     this.#provider = new ProviderHost(ports, post);
     this.#relay = new RelayActions(
       config,

@@ -413,3 +413,47 @@ Deno.test("a journal that lives for long keeps its last 10,000 messages, at most
     journal.close();
   });
 });
+
+Deno.test("a journal whose file is damaged while it is open is put aside, and goes on with what can be read", async () => {
+  await withTempDir((dir) => {
+    const journal = open(dir);
+    const text = "x".repeat(2_000);
+    const rows = Array.from({ length: 100 }, (_, i) => receivedRow(message(i + 1, text), NOW));
+    write(journal, ...rows);
+    // All pages are in the file, and none of its log is left to take them from.
+    const other = new DatabaseSync(join(dir, "journal.db"));
+    other.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    other.close();
+    const path = join(dir, "journal.db");
+    const bytes = Deno.readFileSync(path);
+    const file = Deno.openSync(path, { write: true });
+    // In place, behind the header: another file would not be the one that is open.
+    for (let at = 4_096; at + 4_096 <= bytes.length; at += 8_192) {
+      file.seekSync(at, Deno.SeekMode.Start);
+      file.writeSync(new Uint8Array(4_096).fill(0xa5));
+    }
+    file.close();
+    let told: unknown = null;
+    for (let id = 200; id < 400 && told === null; id++) {
+      try {
+        write(journal, receivedRow(message(id, text), NOW));
+      } catch (error) {
+        told = error;
+      }
+    }
+    assert(told instanceof RunnerError && told.code === "E_STATE", String(told));
+    write(journal, ...rows);
+    assertEquals(journal.find(keyOf("store", 7))?.state.state, "received");
+    journal.close();
+    assertEquals(
+      [...Deno.readDirSync(join(dir, "quarantine"))].some(({ name }) => name.endsWith("journal.db")),
+      true,
+    );
+    const again = open(dir);
+    const loaded = again.load();
+    again.close();
+    const keys = new Set(loaded.open.map(({ key }) => key));
+    assertEquals(rows.every(({ key }) => keys.has(key)), true);
+    assertEquals(loaded.quarantined, [], "the new file is whole");
+  });
+});

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { RunnerError } from "../../lib/base/errors.ts";
 import { noLog } from "../../lib/base/log.ts";
 import type { JournalRow, JournalWrite } from "../../lib/inbox/contract.ts";
 import { receivedRow } from "../../lib/inbox/core/row.ts";
@@ -24,10 +25,15 @@ function writer() {
   const clock = new FakeClock();
   const commits: string[] = [];
   const events: Event[] = [];
-  const disk = { full: false };
+  const disk = { full: false, damaged: false };
+  const open: JournalRow[] = [];
   const journal = {
     write(write: JournalWrite) {
       if (disk.full) throw new Error("no space left");
+      if (disk.damaged) {
+        disk.damaged = false;
+        throw new RunnerError("E_STATE", "the journal was damaged, and a new one is begun");
+      }
       commits.push(
         write.rows.map(({ messageId, acked }) => `${messageId}${acked ? " acked" : ""}`).join(", "),
       );
@@ -36,7 +42,8 @@ function writer() {
     prune: () => false,
   };
   const ports = { clock, journal, log: noLog } as unknown as RunnerPorts;
-  return { clock, commits, events, disk, writer: new JournalWriter(ports, (event) => events.push(event)) };
+  const writer = new JournalWriter(ports, (event) => events.push(event), () => open);
+  return { clock, commits, events, disk, open, writer };
 }
 
 Deno.test("an ack waits for the next commit, but not longer than 100 ms, and is found meanwhile", async () => {
@@ -78,4 +85,15 @@ Deno.test("an ack that came before the disk was full is written when there is ro
   assertEquals(commits, ["1 acked, 2, 3 acked"]);
   assertEquals(events.map((event) => event.type === "storage" && event.ok), [false, true]);
   journal.stop();
+});
+
+Deno.test("a journal that was begun anew gets everything that is open, with what was to be written", () => {
+  const { commits, events, disk, open, writer: journal } = writer();
+  open.push(row(1, false), row(2, false));
+  journal.commit([persist(1), persist(2)]);
+  disk.damaged = true;
+  const effects = journal.commit([{ type: "persist", row: row(2, true) }, persist(3)]);
+  assertEquals(effects.length, 2, "nothing is refused");
+  assertEquals(commits, ["1, 2", "2 acked, 3, 1"]);
+  assertEquals(events, []);
 });
