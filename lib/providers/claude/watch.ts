@@ -13,10 +13,8 @@ export class Watch {
   readonly #look: () => Promise<void>;
   readonly #paceMs: () => number;
   #cancel: (() => void) | null = null;
-  #looking = false;
-  #again = false;
+  #state: "resting" | "looking" | "looking, and once more" | "over" = "resting";
   #livelyUntil = -Infinity;
-  #over = false;
 
   /** `look` must not reject. */
   constructor(clock: Clock, options: { look: () => Promise<void>; paceMs: () => number }) {
@@ -28,10 +26,10 @@ export class Watch {
 
   /** Something happened. */
   poke(): void {
-    if (this.#over) return;
+    if (this.#state === "over") return;
     this.#livelyUntil = this.#clock.mono() + LIVELY_MS;
-    if (this.#looking) {
-      this.#again = true;
+    if (this.#state !== "resting") {
+      this.#state = "looking, and once more";
       return;
     }
     this.#cancel?.();
@@ -40,20 +38,25 @@ export class Watch {
 
   /** Ends it; a look that runs already is not waited for. */
   stop(): void {
-    this.#over = true;
+    this.#state = "over";
     this.#cancel?.();
     this.#cancel = null;
   }
 
   async #run(): Promise<void> {
     this.#cancel = null;
-    this.#looking = true;
     do {
-      this.#again = false;
+      this.#state = "looking";
       await this.#look();
-    } while (this.#again && !this.#over);
-    this.#looking = false;
-    if (!this.#over) this.#arm();
+    } while (this.#is("looking, and once more"));
+    if (this.#is("over")) return;
+    this.#state = "resting";
+    this.#arm();
+  }
+
+  /** Asked anew: what was known before a wait may have changed in it. */
+  #is(state: "looking, and once more" | "over"): boolean {
+    return this.#state === state;
   }
 
   #arm(): void {

@@ -1,6 +1,19 @@
 /** Items with which an answer ends or goes on by itself; all others are calls of tools. */
 const SPOKEN = new Set(["agentMessage", "reasoning", "plan", "contextCompaction"]);
 
+/** Where the newest answer of the model is. */
+type Answering =
+  /** It is under way. */
+  | "asked"
+  /** It is under way and has called a tool. */
+  | "called"
+  /** It is complete. */
+  | "answered"
+  /** It is under way, and was counted when the one before it called a tool. */
+  | "counted"
+  /** As before, and it has called a tool itself. */
+  | "counted, called";
+
 /**
  * Counts the answers of the model within one turn (Codex 0.169.0). Token usage comes once for every answer (measured).
  * An answer that called a tool is followed by another question to the model: that one is counted right away, so that a
@@ -10,12 +23,7 @@ export class AnswerCount {
   readonly #told: () => void;
   /** Ids of the calls so far: each is told of twice, at its start and its end. */
   readonly #calls = new Set<string>();
-  /** The answer under way was counted when the one before it called a tool. */
-  #counted = false;
-  /** The newest answer is complete. */
-  #answered = false;
-  /** The newest answer called a tool. */
-  #called = false;
+  #state: Answering = "asked";
 
   /** `told` is called once for every answer. */
   constructor(told: () => void) {
@@ -26,22 +34,42 @@ export class AnswerCount {
   item(type: string, id: string): void {
     if (SPOKEN.has(type) || this.#calls.has(id)) return;
     this.#calls.add(id);
-    this.#called = true;
-    this.#asksAgain();
+    switch (this.#state) {
+      case "asked":
+        this.#state = "called";
+        return;
+      case "counted":
+        this.#state = "counted, called";
+        return;
+      case "answered":
+        return this.#asksAgain();
+      case "called":
+      case "counted, called":
+        return;
+    }
   }
 
   /** Takes a token usage. */
   usage(): void {
-    this.#answered = true;
-    if (!this.#counted) this.#told();
-    this.#counted = false;
-    this.#asksAgain();
+    switch (this.#state) {
+      case "asked":
+      case "answered":
+        this.#told();
+        this.#state = "answered";
+        return;
+      case "called":
+        this.#told();
+        return this.#asksAgain();
+      case "counted":
+        this.#state = "answered";
+        return;
+      case "counted, called":
+        return this.#asksAgain();
+    }
   }
 
   #asksAgain(): void {
-    if (!this.#answered || !this.#called) return;
     this.#told();
-    this.#answered = this.#called = false;
-    this.#counted = true;
+    this.#state = "counted";
   }
 }
