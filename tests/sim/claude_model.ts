@@ -31,6 +31,10 @@ export class ClaudeModel extends ProcessModel {
 
   #arrived(waiting: Waiting): void {
     const { deliveryId } = waiting;
+    // It lives, says that it is idle, and reads no line any more.
+    const rests = this.running.size === 0 && this.#waiting.length === 0;
+    this.deaf ||= rests && this.world.faults.fires("provider.deaf");
+    if (this.deaf) return;
     this.held.add(deliveryId);
     if (this.agent.records(this.conversation).has(deliveryId)) {
       this.emit({ type: "evidence", deliveryId, stage: "placed", evidence: "replay" });

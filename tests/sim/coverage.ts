@@ -141,6 +141,7 @@ export const SOMETIMES: readonly string[] = [
   "a message became a dead letter",
   "a message was delivered again",
   "a provider was started again after its death",
+  "a provider that hung was ended",
   "a run ended: E_CRASH_LOOP",
   "a run ended: command",
   "a run ended: drained",

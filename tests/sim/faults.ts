@@ -34,6 +34,7 @@ export const CHANCE_FAULTS = {
   "codex.paused": 0.2,
   "command.duplicate": 0.5,
   "rival.dies": 0.2,
+  "provider.deaf": 0.03,
 } as const;
 
 export const TIMED_FAULTS = [
@@ -68,6 +69,24 @@ export type FaultKind = ChanceFault | TimedFault;
 
 const CHANCE_KINDS = Object.keys(CHANCE_FAULTS) as ChanceFault[];
 export const FAULT_KINDS: readonly FaultKind[] = [...CHANCE_KINDS, ...TIMED_FAULTS];
+
+/** Seeds of which one in so many has a provider that goes deaf. */
+const DEAF_EVERY = 16;
+
+/**
+ * What the kinds of a run are drawn from. A kind that came later is in a run by its seed instead: one more to draw from
+ * would make another run of every seed, of those that are kept as well.
+ */
+const DRAWN_KINDS: readonly FaultKind[] = FAULT_KINDS.filter((kind) => kind !== "provider.deaf");
+
+/** Draws the kinds of faults of a run; `single` runs have one, the others a share of all. */
+export function drawKinds(random: Random, seed: number, shape: "single" | "swarm"): Set<FaultKind> {
+  if (shape === "single") return new Set([random.pick(DRAWN_KINDS)]);
+  const share = random.pick([0.1, 0.25, 0.25, 0.5]);
+  const kinds = new Set(DRAWN_KINDS.filter(() => random.chance(share)));
+  if (seed % DEAF_EVERY === 7) kinds.add("provider.deaf");
+  return kinds;
+}
 
 /** One fault of a run, named so that it can be left out of the next: `kind#number of its opportunity`. */
 export type FaultName = string;

@@ -1,5 +1,5 @@
 import {
-  FAULT_KINDS,
+  drawKinds,
   type FaultKind,
   type FaultName,
   Faults,
@@ -68,7 +68,7 @@ export function planOf(
   const provider = random.pick<ProviderKind>(["claude", "claude", "codex", "codex", "echo"]);
   const long = seed <= LONG_SEEDS || random.chance(0.3);
   const horizonMs = long ? random.between(40_000, 120_000) : random.between(10_000, 40_000);
-  const active = chooseKinds(random, shape);
+  const active = shape === "calm" ? new Set<FaultKind>() : drawKinds(random, seed, shape);
   // Long work behind a short lease and a cut link is rare by chance, and where two agents do the same.
   const longWork = shape === "swarm" && seed % 10 === 9;
   if (longWork) {
@@ -101,13 +101,6 @@ export function planOf(
     timed: timed(random.fork(3), active, horizonMs),
   };
   return { plan, faults, random: random.fork(4) };
-}
-
-function chooseKinds(random: Random, shape: Plan["shape"]): Set<FaultKind> {
-  if (shape === "calm") return new Set();
-  if (shape === "single") return new Set([random.pick(FAULT_KINDS)]);
-  const share = random.pick([0.1, 0.25, 0.25, 0.5]);
-  return new Set(FAULT_KINDS.filter(() => random.chance(share)));
 }
 
 function postings(

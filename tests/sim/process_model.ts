@@ -30,6 +30,8 @@ export abstract class ProcessModel implements ProviderSession {
   /** On the machine's monotonic clock. */
   diedAt = Infinity;
   ready = false;
+  /** It takes deliveries and does nothing with them any more. */
+  deaf = false;
   activity: Activity = "idle";
   conversation: string;
   /** Deliveries that arrived and whose end was not told. */

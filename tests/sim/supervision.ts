@@ -97,7 +97,9 @@ export class Supervision {
   }
 
   stopAsked(process: ProcessModel, graceful: boolean): void {
-    if (graceful) this.#stoppedInRun = true;
+    // One that hangs is ended by nobody's command.
+    if (process.deaf) this.#oracle.sometimes("a provider that hung was ended");
+    else if (graceful) this.#stoppedInRun = true;
     this.#asked.add(process);
   }
 

@@ -133,8 +133,18 @@ export const SUPERVISION_MUTANTS: readonly Mutant[] = [
     breaks: "I10",
     file: "lib/runner/relay_actions.ts",
     edits: [{
-      find: `await withDeadline(clock, hard ? HARD_GOODBYE_MS : GOODBYE_MS, goodbye().catch(() => {}));`,
-      replace: `await goodbye().catch(() => {});`,
+      find: `await withDeadline(clock, hard ? HARD_GOODBYE_MS : GOODBYE_MS, said);`,
+      replace: `await said;`,
+    }],
+  },
+  {
+    name: "a deaf provider is left alone",
+    defect: "a provider that takes messages and does nothing with them is never ended",
+    breaks: "I2",
+    file: "lib/runner/core/turns.ts",
+    edits: [{
+      find: `giveUp(state, effects, "it takes messages and does nothing with them");`,
+      replace: `state.traceless.delete(row.key);`,
     }],
   },
   {
