@@ -137,7 +137,8 @@ function writeNew(path: string, text: string): void {
   file.close();
 }
 
-function syncDir(path: string): void {
+/** Makes what was renamed or removed in a directory last through a loss of power, as far as the system has it. */
+export function syncDir(path: string): void {
   if (Deno.build.os === "windows") return;
   const dir = Deno.openSync(path, { read: true });
   try {

@@ -15,6 +15,7 @@ export const LOADERS = {
   dead: async (): Promise<Verb> => (await import("./verbs/dead.ts")).run,
   stop: async (): Promise<Verb> => (await import("./verbs/lifecycle.ts")).stop,
   restart: async (): Promise<Verb> => (await import("./verbs/lifecycle.ts")).restart,
+  prune: async (): Promise<Verb> => (await import("./verbs/prune.ts")).run,
   doctor: async (): Promise<Verb> => (await import("./verbs/doctor.ts")).run,
   relay: async (): Promise<Verb> => (await import("./verbs/relay.ts")).run,
   config: async (): Promise<Verb> => (await import("./verbs/config.ts")).run,

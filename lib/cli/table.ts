@@ -316,6 +316,26 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.doctor,
   }),
   verb({
+    name: "prune",
+    summary: "Remove what agents of long ago have left on this machine",
+    flags: [
+      {
+        name: "older-than",
+        kind: "duration",
+        // A journal remembers for so long what was done, so that nothing is done twice.
+        minMs: 7 * DAY,
+        maxMs: 3_650 * DAY,
+        value: "TIME",
+        default: "30d",
+        help: "Only of agents that have not run for so long",
+      },
+      { name: "dry-run", kind: "switch", help: "Only say what would be removed" },
+      json,
+    ],
+    examples: ["runner prune --dry-run", "runner prune --older-than 90d"],
+    load: LOADERS.prune,
+  }),
+  verb({
     name: "demo",
     summary: "See one message delivered, with its evidence; nothing to install",
     flags: [json],

@@ -7,6 +7,7 @@ import type { Journal, JournalRow, MessageState } from "../../lib/inbox/contract
 import { keyOf, LOCAL_STORE, receivedRow } from "../../lib/inbox/core/row.ts";
 import { checksum, shaChecksum } from "../../lib/inbox/checksum.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
+import { lookIntoJournal } from "../../lib/inbox/look.ts";
 import { JOURNAL_VERSION } from "../../lib/inbox/schema.ts";
 import type { Message } from "../../lib/protocol/message.ts";
 import { FakeClock } from "../support/fake_clock.ts";
@@ -195,6 +196,7 @@ Deno.test("a journal of version 1 is taken over with its texts and its dead lett
         );
     }
     db.close();
+    assertEquals(lookIntoJournal(join(dir, "journal.db")), { state: "whole", open: 1, dead: 1 });
     const journal = open(dir);
     const { open: rows, dead, quarantined } = journal.load();
     assertEquals(rows, [rowOf(1)]);
@@ -251,6 +253,7 @@ for (
           .run(key, row.message!.body, checksum(key, row.message!.body));
       }
       db.close();
+      assertEquals(lookIntoJournal(join(dir, "journal.db")), { state: "whole", open: 4, dead: 1 });
       const expected = [rows[0]!, rows[1]!, rows[2]!, { ...rows[5]!, message: { ...message(6), body: "" } }];
       for (let start = 0; start < 2; start++) {
         const journal = open(dir);

@@ -417,6 +417,21 @@ export const BAD_INPUTS: readonly BadInput[] = [
     says: /no completion for "zhs".*did you mean zsh\?/,
   },
   {
+    row: "prune-6d",
+    args: ["prune", "--older-than", "6d"],
+    code: "E_DURATION",
+    exit: 2,
+    says: /--older-than: "6d" is no time here; expected 7d\.\.3650d, like 30d/,
+  },
+  {
+    row: "prune-link",
+    args: ["prune"],
+    prepare: (home) => Deno.symlinkSync(home.cwd, join(home.home, "state")),
+    code: "E_HOME",
+    exit: 3,
+    says: /Cannot prune \S+\/state: it is a link.*prune follows no links/,
+  },
+  {
     row: "relay-down",
     args: ["send", "label:x", "hello"],
     code: "E_RELAY_UNREACHABLE",

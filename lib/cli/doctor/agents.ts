@@ -5,6 +5,7 @@ import { noLog } from "../../base/log.ts";
 import { adminFileOf, controlFileOf } from "../../control/contract.ts";
 import { endLeftovers, hasRunNote } from "../../process/leftovers.ts";
 import { lockInstance } from "../../process/lock.ts";
+import { IDENTIFIER } from "../../protocol/ids.ts";
 import { type SeenAgent, seenAgents } from "../local_agents.ts";
 import type { Check, DoctorDeps, Finding } from "./contract.ts";
 
@@ -111,8 +112,9 @@ function ofDamage(id: string, stateDir: string): Finding[] {
 
 function stateDirs(stateDir: string): string[] {
   try {
-    return [...Deno.readDirSync(stateDir)].filter(({ isDirectory }) => isDirectory).map(({ name }) => name)
-      .sort();
+    return [...Deno.readDirSync(stateDir)].filter(({ name, isDirectory }) =>
+      isDirectory && IDENTIFIER.test(name)
+    ).map(({ name }) => name).sort();
   } catch {
     return [];
   }

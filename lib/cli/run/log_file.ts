@@ -23,6 +23,14 @@ export function logFileOf(logsDir: string, agentId: string): string {
   return join(logsDir, `${agentId}.log`);
 }
 
+const LOG_NAME = /^(.+)\.log(?:\.([1-4]))?$/;
+
+/** Returns whose log a file is by its name, and whether it was rotated; null for a file that is no log. */
+export function ownerOfLog(name: string): { agentId: string; rotated: boolean } | null {
+  const [, agentId, number] = LOG_NAME.exec(name) ?? [];
+  return agentId === undefined ? null : { agentId, rotated: number !== undefined };
+}
+
 /**
  * Returns a log file whose path is not known yet: an agent's id depends on the place that it gets, and what happens on the
  * way there belongs into its log as well. Its lines are JSON. When the disk is full, lines are lost and nothing else happens.
