@@ -43,6 +43,50 @@ async function withStore(
 
 const step = (db: RelayDatabase, retention: Retention, now: number) => db.write(() => retention.step(now));
 
+Deno.test("a job that fails after it has written takes back only what is its own, and every other is told once", async () => {
+  await withStore(async ({ db }) => {
+    const before = db.changes;
+    const told: string[] = [];
+    let runs = 0;
+    const put = (name: string) => db.run("INSERT INTO fact (name, value) VALUES (?, 'x')", name);
+    const job = (name: string, then = () => {}) =>
+      db.write(() => {
+        runs++;
+        put(name);
+        then();
+        return name;
+      }, (value) => told.push(value));
+    const jobs = [
+      job("first"),
+      job("bad", () => {
+        throw new TypeError("after its insert");
+      }),
+      job("twice", () => put("twice")),
+      job("last"),
+    ];
+    const settled = await Promise.allSettled(jobs);
+    assertEquals(settled.map((each) => each.status === "fulfilled" ? each.value : each.reason.message), [
+      "first",
+      "after its insert",
+      "UNIQUE constraint failed: fact.name",
+      "last",
+    ]);
+    assertEquals(told, ["first", "last"]);
+    assertEquals(
+      db.all<{ name: string }>("SELECT name FROM fact WHERE value = 'x' ORDER BY rowid").map(({ name }) =>
+        name
+      ),
+      ["first", "last"],
+    );
+    // Until the first that failed, and then all of them, each with a savepoint: the positive control.
+    assertEquals(runs, 2 + 4);
+    assert(db.changes > before);
+    // What comes after is not in the transaction that was taken back.
+    assertEquals(await job("later"), "later");
+    assertEquals(told, ["first", "last", "later"]);
+  });
+});
+
 Deno.test("what has ended goes 7 days after its time to live; unread mail and dead letters stay", async () => {
   await withStore(async ({ db, messages, receipts, send }) => {
     const [read, unread, dead] = [send(), send(30 * DAY_MS), send()];
