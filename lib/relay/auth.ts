@@ -57,6 +57,11 @@ export class RelayAuth {
   }
 }
 
+/** The agent that a caller is held to, null for the operator. */
+export function boundTo(caller: Caller): string | null {
+  return caller.kind === "agent" ? caller.agentId : null;
+}
+
 /** Throws `E_FORBIDDEN` when the caller may not speak as this agent. */
 export function mustBe(caller: Caller, agentId: string): void {
   if (caller.kind === "agent" && caller.agentId !== agentId) {

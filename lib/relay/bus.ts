@@ -3,7 +3,7 @@ import type { Log } from "../base/log.ts";
 import { decodeClientFrames, type DecodedFrame, isMessageId } from "../protocol/codec.ts";
 import { BUS_CLOSE, type ClientFrame } from "../protocol/frames.ts";
 import { type StageReport, STAGES } from "../protocol/message.ts";
-import { type Caller, mustBe, mustBeOperator } from "./auth.ts";
+import { boundTo, type Caller, mustBe, mustBeOperator } from "./auth.ts";
 import { FrameBatch } from "../transport/frame_batch.ts";
 import { type Connection, sendText } from "./hub.ts";
 import type { RelayService } from "./service.ts";
@@ -93,7 +93,7 @@ export function serveBus(
       }
       case "message.send": {
         own(frame.payload.from);
-        return { ...await service.send(frame.payload) };
+        return { ...await service.send(frame.payload, boundTo(caller)) };
       }
       case "message.claim":
       case "message.renew":

@@ -47,6 +47,19 @@ interface Recipients {
   read: string[];
 }
 
+/** True of a message `m` that the agent ?2 sent, or that was sent to it; also when ?2 is null, who may see all. */
+const VISIBLE =
+  `(?2 IS NULL OR m.from_agent = ?2 OR (m.to_target = ?2 AND m.to_target <> 'broadcast') OR EXISTS (
+  SELECT 1 FROM recipient v WHERE v.message_id = m.id AND v.agent_id = ?2))`;
+
+/**
+ * True of a message `m` that answers the message ?1: whoever knows an id could send something into its thread, but only
+ * those it was sent to are asked. One who is no agent (a shell, a script) is no recipient, and named by the target.
+ */
+const ANSWERS = `m.reply_to = ?1 AND (
+  EXISTS (SELECT 1 FROM recipient a WHERE a.message_id = ?1 AND a.agent_id = m.from_agent) OR
+  EXISTS (SELECT 1 FROM message q WHERE q.id = ?1 AND q.to_target = m.from_agent AND q.to_target <> 'broadcast'))`;
+
 /** Messages and their recipients. Methods that change something run inside a group commit. */
 export class MessageStore {
   readonly #db: RelayDatabase;
@@ -57,8 +70,11 @@ export class MessageStore {
     this.#agents = agents;
   }
 
-  /** Stores a message with the recipients of this moment. Throws `E_NO_RECIPIENT`, `E_UNPROCESSABLE`. */
-  send(input: SendInput, now: number): SendResult {
+  /**
+   * Stores a message with the recipients of this moment. `by` is the agent whose token sends it, null for the operator: an
+   * agent replies to what it can see, and learns nothing of the rest. Throws `E_NO_RECIPIENT`, `E_UNPROCESSABLE`.
+   */
+  send(input: SendInput, now: number, by: string | null = null): SendResult {
     if (input.idempotencyKey !== undefined) {
       const known = this.#db.get<{ id: number }>(
         "SELECT id FROM message WHERE from_agent = ? AND idempotency_key = ?",
@@ -75,7 +91,9 @@ export class MessageStore {
         hint: "use an agent id, broadcast, label:X, tag:X or cap:X",
       });
     }
-    const parent = input.replyTo === undefined ? undefined : this.#row(input.replyTo);
+    const parent = input.replyTo === undefined || (by !== null && !this.visible(input.replyTo, by))
+      ? undefined
+      : this.#row(input.replyTo);
     if (input.replyTo !== undefined && parent === undefined) {
       throw new RunnerError("E_UNPROCESSABLE", `message ${input.replyTo} to reply to is not here`);
     }
@@ -294,22 +312,36 @@ export class MessageStore {
     return this.#db.get<{ id: number | null }>("SELECT max(id) AS id FROM message")?.id ?? 0;
   }
 
-  /** The messages of a thread, oldest first. */
-  thread(id: number): Message[] {
+  /** True when the message is here and the agent sent it or was sent it; null stands for the operator, who sees all. */
+  visible(id: number, agentId: string | null): boolean {
+    const sql = `SELECT 1 AS one FROM message m WHERE m.id = ?1 AND ${VISIBLE}`;
+    return this.#db.get(sql, id, agentId) !== undefined;
+  }
+
+  /** What one agent may see of a thread, or the operator (null) of it, oldest first. */
+  thread(id: number, agentId: string | null): Message[] {
     const row = this.#row(id);
     if (row === undefined) return [];
-    const root = row.thread_id ?? row.id;
     return this.#db.all<MessageRow>(
-      "SELECT * FROM message WHERE id = ? OR thread_id = ? ORDER BY id LIMIT 500",
-      root,
-      root,
+      `SELECT m.* FROM message m WHERE (m.id = ?1 OR m.thread_id = ?1) AND ${VISIBLE} ORDER BY m.id LIMIT 500`,
+      row.thread_id ?? row.id,
+      agentId,
     ).map((each) => this.#message(each));
   }
 
-  /** The answers to a message, oldest first. */
-  replies(id: number): Message[] {
-    return this.#db.all<MessageRow>("SELECT * FROM message WHERE reply_to = ? ORDER BY id LIMIT 100", id)
-      .map((each) => this.#message(each));
+  /** The answers to a message that one agent may see, or the operator (null), oldest first. */
+  replies(id: number, agentId: string | null): Message[] {
+    return this.#db.all<MessageRow>(
+      `SELECT m.* FROM message m WHERE ${ANSWERS} AND ${VISIBLE} ORDER BY m.id LIMIT 100`,
+      id,
+      agentId,
+    ).map((each) => this.#message(each));
+  }
+
+  /** How many answers a message has. */
+  answers(id: number): number {
+    return this.#db.get<{ count: number }>(`SELECT count(*) AS count FROM message m WHERE ${ANSWERS}`, id)!
+      .count;
   }
 
   #row(id: number): MessageRow | undefined {

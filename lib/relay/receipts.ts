@@ -108,8 +108,8 @@ export class ReceiptStore {
     );
   }
 
-  /** What happened to a message, or undefined when it is not here. */
-  receipt(id: number): Receipt | undefined {
+  /** What happened to a message, or undefined when it is not here. Of the answers, those that the agent may see. */
+  receipt(id: number, agentId: string | null = null): Receipt | undefined {
     const message = this.#messages.one(id);
     if (message === undefined) return undefined;
     const reports = this.#db.all<ReportRow>(
@@ -130,7 +130,7 @@ export class ReceiptStore {
         ...(closed === 2 ? { dead: true } : {}),
         reports: reports.filter((each) => each.agent_id === agent_id).map((each) => lineOf(id, each)),
       })),
-      replies: this.#messages.replies(id),
+      replies: this.#messages.replies(id, agentId),
     };
   }
 
@@ -141,11 +141,10 @@ export class ReceiptStore {
   #version(id: number): number {
     const { version } = this.#db.get<{ version: number }>(
       `SELECT 1 + (SELECT count(*) FROM report WHERE message_id = ?1)
-         + (SELECT count(read_at) FROM recipient WHERE message_id = ?1)
-         + (SELECT count(*) FROM message WHERE reply_to = ?1) AS version`,
+         + (SELECT count(read_at) FROM recipient WHERE message_id = ?1) AS version`,
       id,
     )!;
-    return version;
+    return version + this.#messages.answers(id);
   }
 }
 

@@ -3,7 +3,7 @@ import { isAgentStatus, isBusRole, isMessageId, validateSendInput } from "../pro
 import type { RegisterPayload, StatusPayload } from "../protocol/frames.ts";
 import { IDENTIFIER } from "../protocol/ids.ts";
 import type { CommandStatus, RelayHealth } from "../protocol/message.ts";
-import { type Caller, mustBe, mustBeOperator } from "./auth.ts";
+import { boundTo, type Caller, mustBe, mustBeOperator } from "./auth.ts";
 import { validReports } from "./bus.ts";
 import { eventStream } from "./event_stream.ts";
 import { errorResponse, json, optionalText, queryInt, readObject, text } from "./request.ts";
@@ -59,12 +59,9 @@ function claim(renewal: boolean): Route["handle"] {
 }
 
 /** Agents see the messages they sent or got; the operator sees all. */
-function visible(call: Call, id: number): void {
-  if (call.caller.kind === "operator") return;
-  const message = call.service.messages.one(id);
-  if (message === undefined) return;
-  const { agentId } = call.caller;
-  if (message.from !== agentId && !message.recipients?.includes(agentId)) {
+function mustSee({ caller, service }: Call, id: number): void {
+  if (!service.messages.exists(id)) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
+  if (!service.messages.visible(id, boundTo(caller))) {
     throw new RunnerError("E_FORBIDDEN", "this message is for others");
   }
 }
@@ -75,7 +72,7 @@ const ROUTES: readonly Route[] = [
     if (!input.ok) throw new RunnerError("E_BAD_REQUEST", input.reason);
     mustBe(caller, input.value.from);
     try {
-      const result = await service.send(input.value);
+      const result = await service.send(input.value, boundTo(caller));
       return json(result, result.duplicate ? 200 : 201);
     } catch (error) {
       if (!(error instanceof RunnerError) || error.code !== "E_NO_RECIPIENT") throw error;
@@ -95,22 +92,20 @@ const ROUTES: readonly Route[] = [
   route(GET, "/messages/(?:cursor|latest)", ({ service }) => json({ cursor: service.messages.cursor() })),
   route(GET, "/messages/:id", (call) => {
     const id = messageId(call.params[0]!);
-    visible(call, id);
-    const message = call.service.messages.one(id);
-    if (message === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
-    return json(message);
+    mustSee(call, id);
+    return json(call.service.messages.one(id));
   }),
   route(GET, "/messages/:id/thread", (call) => {
     const id = messageId(call.params[0]!);
-    visible(call, id);
-    return json({ messages: call.service.messages.thread(id) });
+    mustSee(call, id);
+    return json({ messages: call.service.messages.thread(id, boundTo(call.caller)) });
   }),
   route(GET, "/messages/:id/receipt", async (call) => {
     const id = messageId(call.params[0]!);
-    visible(call, id);
+    mustSee(call, id);
     const after = queryInt(call.query, "after", { min: 0, max: MAX_ID, default: 0 });
     const waitMs = queryInt(call.query, "waitMs", { min: 0, max: WAIT_CAP_MS, default: 0 });
-    const receipt = await call.service.receipt(id, after, waitMs);
+    const receipt = await call.service.receipt(id, boundTo(call.caller), { after, waitMs });
     if (receipt === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
     return json(receipt);
   }),

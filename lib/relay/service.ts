@@ -144,9 +144,10 @@ export class RelayService {
     this.#tell("agent.disconnected", { agentId: connection.agentId });
   }
 
-  async send(input: SendInput): Promise<SendResult> {
+  /** Stores and pushes a message. `by` is the agent whose token sends it, null for the operator. */
+  async send(input: SendInput, by: string | null = null): Promise<SendResult> {
     const result = await this.#db.write(
-      () => this.messages.send(input, this.now),
+      () => this.messages.send(input, this.now, by),
       ({ duplicate, recipients, message }) => {
         if (!duplicate) { for (const agentId of recipients) this.hub.offer(agentId, message); }
       },
@@ -248,12 +249,16 @@ export class RelayService {
     return this.#db.write(() => this.commands.remove(id));
   }
 
-  /** The receipt, once its version is above `after` or `waitMs` has passed. */
-  async receipt(id: number, after: number, waitMs: number): Promise<Receipt | undefined> {
-    const now = this.receipts.receipt(id);
+  /** The receipt as an agent may see it (null: the operator), once its version is above `after` or `waitMs` has passed. */
+  async receipt(
+    id: number,
+    agentId: string | null,
+    { after, waitMs }: { after: number; waitMs: number },
+  ): Promise<Receipt | undefined> {
+    const now = this.receipts.receipt(id, agentId);
     if (now === undefined || now.version > after || waitMs <= 0 || this.#stopped) return now;
     await this.#change(`message/${id}`, waitMs);
-    return this.#stopped ? now : this.receipts.receipt(id);
+    return this.#stopped ? now : this.receipts.receipt(id, agentId);
   }
 
   /** The command, once it has ended or `waitMs` has passed. */
