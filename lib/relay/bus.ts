@@ -168,7 +168,10 @@ function idOf(data: unknown): string | undefined {
   }
 }
 
-/** Checks stage reports; the first bad one refuses them all. */
+/** What names a delivery: printable, and no longer than the ids of any agent. */
+const DELIVERY_ID = /^[!-~]{1,128}$/;
+
+/** Checks the form of stage reports; the first bad one refuses them all. What they say is the store's to judge. */
 export function validReports(reports: unknown): StageReport[] {
   const bad = () => new RunnerError("E_BAD_REQUEST", "ill-typed stage report");
   if (!Array.isArray(reports) || reports.length > 1_000) throw bad();
@@ -178,8 +181,11 @@ export function validReports(reports: unknown): StageReport[] {
     if (!known || !isMessageId(report.messageId) || typeof report.agentId !== "string") throw bad();
     if (typeof report.at !== "number" || !Number.isFinite(report.at)) throw bad();
     if (report.evidence !== undefined && typeof report.evidence !== "string") throw bad();
-    if (report.deliveryId !== undefined && typeof report.deliveryId !== "string") throw bad();
-    if (report.attempt !== undefined && !Number.isSafeInteger(report.attempt)) throw bad();
+    const { deliveryId, attempt } = report;
+    if (deliveryId !== undefined && !(typeof deliveryId === "string" && DELIVERY_ID.test(deliveryId))) {
+      throw bad();
+    }
+    if (attempt !== undefined && !isMessageId(attempt)) throw bad();
     if (report.generation !== undefined && !isMessageId(report.generation)) throw bad();
   }
   return reports as StageReport[];

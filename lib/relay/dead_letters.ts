@@ -114,7 +114,7 @@ export class DeadLetters {
 
   #note(key: DeadLetterKey, stage: "reopened" | "dropped", at: number, generation: number): void {
     const { messageId, agentId } = key;
-    this.#receipts.report([{ messageId, agentId, stage, at, generation, evidence: "by the operator" }]);
+    this.#receipts.report([{ messageId, agentId, stage, at, generation, evidence: "by the operator" }], at);
   }
 }
 

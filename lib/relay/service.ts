@@ -187,10 +187,11 @@ export class RelayService {
     if (conflict !== null) throw conflict;
   }
 
-  async report(reports: StageReport[]): Promise<void> {
-    await this.#db.write(() => this.receipts.report(reports));
-    for (const id of new Set(reports.map((report) => report.messageId))) this.#wake(`message/${id}`);
-    this.#tell("receipt", { reports });
+  /** Takes what agents say of the messages that were sent to them; the rest is left out. */
+  async report(reports: readonly StageReport[]): Promise<void> {
+    const told = await this.#db.write(() => this.receipts.report(reports, this.now));
+    for (const id of new Set(told.map((report) => report.messageId))) this.#wake(`message/${id}`);
+    if (told.length > 0) this.#tell("receipt", { reports: told });
   }
 
   /** Opens a dead letter again; its agent gets it at once when it is connected, else when it comes. */

@@ -118,7 +118,7 @@ export class Sweep {
     // A wall clock that was set back lives through some of its time again, with other mail.
     const since = now < this.#expiredThrough ? 0 : this.#expiredThrough;
     const expired = messages.expireMessages(now, since);
-    receipts.report(expired.mail.map((each) => ({ ...each, stage: "expired", at: now })));
+    receipts.report(expired.mail.map((each) => ({ ...each, stage: "expired", at: now })), now);
     return expired;
   }
 

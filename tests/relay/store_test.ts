@@ -91,8 +91,11 @@ Deno.test("what has ended goes 7 days after its time to live; unread mail and de
   await withStore(async ({ db, messages, receipts, send }) => {
     const [read, unread, dead] = [send(), send(30 * DAY_MS), send()];
     messages.read(read!, "worker", NOW);
-    receipts.report([{ messageId: read!, agentId: "worker", stage: "seen", at: NOW }]);
-    receipts.report([{ messageId: dead!, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" }]);
+    receipts.report([{ messageId: read!, agentId: "worker", stage: "seen", at: NOW }], NOW);
+    receipts.report(
+      [{ messageId: dead!, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" }],
+      NOW,
+    );
     const retention = new Retention(db, messages);
     assertEquals(await step(db, retention, NOW + 7.9 * DAY_MS), 0);
     assertEquals(await step(db, retention, NOW + 8.1 * DAY_MS), 1);
@@ -124,7 +127,10 @@ Deno.test("of what has ended only the newest are kept, in steps of bounded work"
 Deno.test("a dead letter that its agent or another one has done after all is none any more", async () => {
   await withStore(async ({ messages, receipts, dead, send, db }) => {
     const id = send();
-    receipts.report([{ messageId: id, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" }]);
+    receipts.report(
+      [{ messageId: id, agentId: "worker", stage: "dead", at: NOW, evidence: "too long" }],
+      NOW,
+    );
     assertEquals(dead.list("worker", 10).map((letter) => letter.messageId), [id]);
     messages.read(id, "worker", NOW);
     assertEquals(dead.list(null, 10), []);
@@ -132,12 +138,15 @@ Deno.test("a dead letter that its agent or another one has done after all is non
     assertEquals(receipts.receipt(id)!.recipients.map((each) => [each.read, each.dead]), [[true, undefined]]);
     // A late line of an earlier life changes nothing of the present one.
     const again = send();
-    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW }]);
+    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW }], NOW);
     assertEquals(dead.retry({ messageId: again, agentId: "worker", generation: 0 }, NOW), true);
-    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW + 1 }]);
+    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW + 1 }], NOW);
     assertEquals(dead.list(null, 10), []);
     assertEquals(messages.unread("worker", 0, 10, NOW).messages.map((message) => message.generation), [1]);
-    receipts.report([{ messageId: again, agentId: "worker", stage: "dead", at: NOW + 2, generation: 1 }]);
+    receipts.report(
+      [{ messageId: again, agentId: "worker", stage: "dead", at: NOW + 2, generation: 1 }],
+      NOW,
+    );
     assertEquals(dead.list(null, 10).map((letter) => letter.generation), [1]);
     await db.write(() => {});
   });
@@ -150,11 +159,11 @@ Deno.test("a receipt's version rises with every line, reader and reply, and what
     const line = { messageId: id, agentId: "worker", deliveryId: "d-1" };
     const versions = [version()];
     const note = () => versions.push(version());
-    receipts.report([{ ...line, stage: "received", at: NOW }, { ...line, stage: "seen", at: NOW }]);
+    receipts.report([{ ...line, stage: "received", at: NOW }, { ...line, stage: "seen", at: NOW }], NOW);
     note();
     // In one report with the same line twice, and one of a message that is not here.
     const seen = { ...line, stage: "seen" as const, at: NOW + 5 };
-    receipts.report([seen, seen, { ...line, stage: "done", at: NOW }, { ...seen, messageId: 99 }]);
+    receipts.report([seen, seen, { ...line, stage: "done", at: NOW }, { ...seen, messageId: 99 }], NOW);
     note();
     messages.read(id, "worker", NOW);
     note();
@@ -170,11 +179,12 @@ Deno.test("a receipt's version rises with every line, reader and reply, and what
     receipts.report(
       Array.from(
         { length: 21 },
-        (_, i) => ({ ...line, stage: "retry" as const, at: i, deliveryId: `d${i}` }),
+        (_, i) => ({ ...line, stage: "retry" as const, at: NOW + i, deliveryId: `d${i}` }),
       ),
+      NOW,
     );
     const all = receipts.receipt(id)!.recipients[0]!.reports;
-    assertEquals(all.slice(3).map(({ at }) => at), Array.from({ length: 21 }, (_, i) => i));
+    assertEquals(all.slice(3).map(({ at }) => at), Array.from({ length: 21 }, (_, i) => NOW + i));
     await db.write(() => {});
   });
 });
@@ -234,8 +244,8 @@ Deno.test("a database of version 2 keeps its messages and receipts, in order", a
         ) => [agentId, ...reports.map(({ stage }) => stage)]);
       assertEquals(told(7), [["other", "received"], ["worker", "received", "seen"]]);
       assertEquals(told(8), [["worker", "received"]]);
-      receipts.report([{ messageId: 7, agentId: "worker", stage: "seen", at: 9, deliveryId: "d" }]);
-      receipts.report([{ messageId: 7, agentId: "worker", stage: "done", at: 9, deliveryId: "d" }]);
+      receipts.report([{ messageId: 7, agentId: "worker", stage: "seen", at: 9, deliveryId: "d" }], NOW);
+      receipts.report([{ messageId: 7, agentId: "worker", stage: "done", at: 9, deliveryId: "d" }], NOW);
       assertEquals(told(7)[1], ["worker", "received", "seen", "done"]);
       db.run("DELETE FROM message WHERE id = 7");
       assertEquals(db.all("SELECT * FROM report WHERE message_id = 7"), []);
@@ -369,7 +379,7 @@ Deno.test("an agent of 30 days ago is forgotten, unless mail waits for it, a dea
     await db.write(() => {
       for (const name of names) register(name, NOW);
       const [waits, letter, read] = [send(60 * DAY_MS, "mail"), send(DAY_MS, "dead"), send(DAY_MS, "gone")];
-      receipts.report([{ messageId: letter!, agentId: "dead", stage: "dead", at: NOW, evidence: "no" }]);
+      receipts.report([{ messageId: letter!, agentId: "dead", stage: "dead", at: NOW, evidence: "no" }], NOW);
       messages.read(read!, "gone", NOW);
       return waits;
     });
