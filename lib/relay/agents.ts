@@ -50,8 +50,15 @@ export class AgentDirectory {
     this.#isConnected = isConnected;
   }
 
-  /** Stores a registration. The epoch rises over all agents, so that a token of a deleted one never counts again. */
-  register(payload: RegisterPayload, now: number): { agentId: string; epoch: number } {
+  /**
+   * Stores a registration. `by` is the agent whose token registers, null for the operator. The epoch rises over all agents,
+   * so that a token of a deleted one never counts again. Throws `E_UNPROCESSABLE`, `E_CONFLICT` and `E_FORBIDDEN`.
+   */
+  register(
+    payload: RegisterPayload,
+    now: number,
+    by: string | null = null,
+  ): { agentId: string; epoch: number } {
     const agentId = payload.agentId ?? payload.componentId;
     for (const name of [agentId, payload.componentId]) {
       if (!IDENTIFIER.test(name)) {
@@ -68,6 +75,7 @@ export class AgentDirectory {
       throw new RunnerError("E_UNPROCESSABLE", "a label has 1 to 64 of A-Za-z0-9._-");
     }
     const existing = this.#row(agentId);
+    this.#claimNames(agentId, payload.componentId, { own: existing?.component_id, by });
     this.#said.delete(agentId);
     const same = existing?.instance_id === payload.instanceId;
     const epoch = same ? existing.epoch : this.#nextEpoch();
@@ -90,6 +98,42 @@ export class AgentDirectory {
       existing?.created_at ?? now,
     );
     return { agentId, epoch };
+  }
+
+  /**
+   * Makes sure that a name means one agent. An id is chosen by whoever has the relay's token, and whoever registers under
+   * it has it: another agent that calls its component so is called by its own id from then on. A component's name goes to
+   * who comes first with it, for as long as that agent is connected, and to no agent that only has its own token: it could
+   * take what another run will want, or the commands for it.
+   */
+  #claimNames(
+    agentId: string,
+    componentId: string,
+    { own, by }: { own: string | undefined; by: string | null },
+  ): void {
+    const rename = (name: string) =>
+      this.#db.run("UPDATE agent SET component_id = id WHERE component_id = ? AND id <> ?", name, agentId);
+    if (componentId !== agentId) {
+      if (by !== null && componentId !== own) {
+        throw new RunnerError(
+          "E_FORBIDDEN",
+          `this token registers ${by} as the component it is, or as ${by}`,
+        );
+      }
+      if (this.epoch(componentId) !== undefined) {
+        throw new RunnerError("E_CONFLICT", `${componentId} is the id of another agent`);
+      }
+      const holders = this.#db.all<{ id: string }>(
+        "SELECT id FROM agent WHERE component_id = ? AND id <> ?",
+        componentId,
+        agentId,
+      );
+      if (componentId !== own && holders.some(({ id }) => this.#isConnected(id))) {
+        throw new RunnerError("E_CONFLICT", `${componentId} is the component of another agent`);
+      }
+      rename(componentId);
+    }
+    rename(agentId);
   }
 
   #nextEpoch(): number {
@@ -195,9 +239,15 @@ export class AgentDirectory {
     return this.#db.get<{ epoch: number }>("SELECT epoch FROM agent WHERE id = ?", agentId)?.epoch;
   }
 
+  /** The id of the agent that a name means, its own or that of its component. */
+  idOf(name: string): string | undefined {
+    if (this.epoch(name) !== undefined) return name;
+    return this.#db.get<{ id: string }>("SELECT id FROM agent WHERE component_id = ?", name)?.id;
+  }
+
   /** The card of an agent, by its id or its component id. */
-  one(id: string, now: number): AgentCard | undefined {
-    const row = this.#row(id) ?? this.#now("SELECT * FROM agent WHERE component_id = ?", id)[0];
+  one(name: string, now: number): AgentCard | undefined {
+    const row = this.#row(this.idOf(name) ?? name);
     return row === undefined ? undefined : this.#card(row, now);
   }
 

@@ -37,14 +37,13 @@ export function serveBus(
   const register = async (frame: Extract<ClientFrame, { type: "register" }>) => {
     const agentId = frame.payload.agentId ?? frame.payload.componentId;
     mustBe(caller, agentId);
-    const registered = await service.register(frame.payload);
+    const registered = await service.register(frame.payload, boundTo(caller));
     if (socket.readyState !== WebSocket.OPEN) return;
     out.taken = frame.payload.batch === true;
     connection = service.hub.attach({
       socket,
       out,
       agentId: registered.agentId,
-      componentId: registered.componentId,
       instanceId: registered.instanceId,
       role: frame.payload.role,
     });
@@ -85,8 +84,8 @@ export function serveBus(
       }
       case "command.update": {
         const command = service.commands.one(frame.payload.commandId);
-        if (command !== undefined && command.target !== self.agentId && command.target !== self.componentId) {
-          throw new RunnerError("E_FORBIDDEN", "the command is for another component");
+        if (command !== undefined && command.target !== self.agentId) {
+          throw new RunnerError("E_FORBIDDEN", "the command is for another agent");
         }
         await service.updateCommand(frame.payload);
         return {};

@@ -28,6 +28,7 @@ interface CommandRow {
 /** What a sender of a command says. */
 export interface CommandInput {
   type: string;
+  /** An agent's id, or that of its component; the command then names the agent. */
   target: string;
   params?: Record<string, unknown> | undefined;
   source?: string | undefined;
@@ -73,16 +74,23 @@ export class CommandStore {
     );
   }
 
-  /** Commands a component has not accepted yet. */
-  pending(targets: string[], now: number): Command[] {
-    return targets.flatMap((target) =>
-      this.#db.all<CommandRow>(
-        // The list of the index, which SQLite does not see that the one status is in.
-        `SELECT * FROM command WHERE status IN ('pending', 'accepted', 'running') AND target = ?
-           AND status = 'pending' AND expires_at > ? ORDER BY created_at`,
-        target,
-        now,
-      ).map(commandOf)
+  /** Commands an agent has not accepted yet. */
+  pending(agentId: string, now: number): Command[] {
+    return this.#db.all<CommandRow>(
+      // The list of the index, which SQLite does not see that the one status is in.
+      `SELECT * FROM command WHERE status IN ('pending', 'accepted', 'running') AND target = ?
+         AND status = 'pending' AND expires_at > ? ORDER BY created_at`,
+      agentId,
+      now,
+    ).map(commandOf);
+  }
+
+  /** Commands that wait for a component become those of its agent. */
+  adopt(componentId: string, agentId: string): void {
+    this.#db.run(
+      "UPDATE command SET target = ? WHERE status IN ('pending', 'accepted', 'running') AND target = ?",
+      agentId,
+      componentId,
     );
   }
 

@@ -20,7 +20,6 @@ export interface Connection {
   /** What is sent to it. */
   readonly out: FrameBatch;
   readonly agentId: string;
-  readonly componentId: string;
   readonly instanceId: string;
   readonly role: BusRole;
   /** Pushed frames that were not acked, by frame id. */
@@ -62,7 +61,7 @@ export class Hub {
 
   /** Takes a registered socket in; an older one of the same agent is closed as replaced. */
   attach(
-    info: Pick<Connection, "socket" | "out" | "agentId" | "componentId" | "instanceId" | "role">,
+    info: Pick<Connection, "socket" | "out" | "agentId" | "instanceId" | "role">,
   ): Connection {
     const older = this.#byAgent.get(info.agentId);
     const connection: Connection = {
@@ -146,11 +145,9 @@ export class Hub {
     });
   }
 
-  /** Pushes a command to whoever it names; false when nobody is there. */
+  /** Pushes a command to the agent it is for; false when it is not there. */
   pushCommand(command: Command): boolean {
-    const connection = this.connections.find((each) =>
-      each.agentId === command.target || each.componentId === command.target
-    );
+    const connection = this.#byAgent.get(command.target);
     if (connection === undefined) return false;
     this.#push(connection, command.id, {
       type: "command",

@@ -159,7 +159,7 @@ const ROUTES: readonly Route[] = [
     const body = await readObject(request);
     const payload = registration(body);
     mustBe(caller, payload.agentId!);
-    const registered = await service.register(payload);
+    const registered = await service.register(payload, boundTo(caller));
     return json({ ...service.agents.one(registered.agentId, service.now), ...registered }, 201);
   }),
   route(GET, "/agents/:id", ({ params, service }) => {

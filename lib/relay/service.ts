@@ -102,11 +102,15 @@ export class RelayService {
     return this.#clock.wall();
   }
 
-  /** Registers a component; its unread mail is pushed once the caller attached its socket to the hub. */
-  async register(payload: RegisterPayload): Promise<Registered> {
+  /**
+   * Registers a component; its unread mail is pushed once the caller attached its socket to the hub. `by` is the agent
+   * whose token registers, null for the operator.
+   */
+  async register(payload: RegisterPayload, by: string | null = null): Promise<Registered> {
     const { agentId, epoch } = await this.#db.write(() => {
-      const registration = this.agents.register(payload, this.now);
+      const registration = this.agents.register(payload, this.now, by);
       this.messages.adopt(registration.agentId);
+      this.commands.adopt(payload.componentId, registration.agentId);
       return registration;
     });
     this.#tell("agent.registered", { agentId });
@@ -127,8 +131,7 @@ export class RelayService {
   /** Pushes everything that waits for a connection: unread mail and commands nobody took. */
   welcome(connection: Connection): void {
     this.hub.pump(connection.agentId);
-    const targets = [...new Set([connection.agentId, connection.componentId])];
-    for (const command of this.commands.pending(targets, this.now)) this.hub.pushCommand(command);
+    for (const command of this.commands.pending(connection.agentId, this.now)) this.hub.pushCommand(command);
   }
 
   /** A connection is gone: its agent is not ready from this moment. */
@@ -233,7 +236,10 @@ export class RelayService {
   }
 
   async createCommand(input: CommandInput): Promise<Command> {
-    const command = await this.#db.write(() => this.commands.create(input, this.now));
+    const command = await this.#db.write(() => {
+      const target = this.agents.idOf(input.target) ?? input.target;
+      return this.commands.create({ ...input, target }, this.now);
+    });
     this.hub.pushCommand(command);
     this.#tell("command", command);
     return command;

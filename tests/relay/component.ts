@@ -27,7 +27,11 @@ export class Component {
     const socket = new WebSocket(`${relay.url.replace("http", "ws")}/bus`, {
       headers: { "x-agent-relay-token": token },
     });
-    await new Promise((resolve) => socket.onopen = resolve);
+    await new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onerror = () => reject(new Error("the relay refused the bus"));
+    });
+    socket.onerror = null;
     return new Component(socket);
   }
 

@@ -180,11 +180,11 @@ Deno.test("no recipient pushes out another's lines, nor its own end, however muc
 Deno.test("a receipt of very many recipients has the lines of each", async () => {
   await withRelay(async (relay) => {
     const ids = Array.from({ length: 500 }, (_, i) => `a${String(i).padStart(3, "0")}`);
-    for (const id of ids) await agentToken(relay, id);
+    await Promise.all(ids.map((id) => agentToken(relay, id)));
     const id = await send(relay, "broadcast");
     const way = ["received", "handed", "placed", "seen", "done", "acked"] as const;
-    for (const agentId of ids) {
-      const reports = way.map((stage) => ({
+    for (const stage of way) {
+      const reports = ids.map((agentId) => ({
         messageId: id,
         agentId,
         stage,
