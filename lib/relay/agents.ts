@@ -1,6 +1,6 @@
 import type { RegisterPayload, StatusPayload } from "../protocol/frames.ts";
 import { IDENTIFIER, type Target } from "../protocol/ids.ts";
-import { RunnerError } from "../base/errors.ts";
+import { RunnerError, shown } from "../base/errors.ts";
 import type { AgentCard, AgentStatus, BusRole } from "../protocol/message.ts";
 import type { RelayDatabase } from "./database.ts";
 
@@ -11,6 +11,10 @@ const OFFLINE_MS = 300_000;
 const FORGET_MS = 30 * 86_400_000;
 /** Agents forgotten in one step. */
 const FORGET_STEP = 500;
+
+const INSTANCE = /^[!-~]{1,128}$/;
+/** Tags, and capabilities, of one agent. */
+const WORDS = 256;
 
 interface AgentRow {
   id: string;
@@ -65,6 +69,15 @@ export class AgentDirectory {
         throw new RunnerError("E_UNPROCESSABLE", "ids have 1 to 64 of A-Za-z0-9._-");
       }
     }
+    if (!INSTANCE.test(payload.instanceId)) {
+      throw new RunnerError("E_UNPROCESSABLE", "an instance id has 1 to 128 printable characters");
+    }
+    if (Math.max(payload.tags.length, payload.capabilities.length) > WORDS) {
+      throw new RunnerError(
+        "E_UNPROCESSABLE",
+        `an agent has at most ${WORDS} tags and ${WORDS} capabilities`,
+      );
+    }
     for (const name of [...payload.tags, ...payload.capabilities]) {
       if (!IDENTIFIER.test(name)) {
         throw new RunnerError("E_UNPROCESSABLE", "tags and capabilities have 1 to 64 of A-Za-z0-9._-");
@@ -86,7 +99,7 @@ export class AgentDirectory {
       payload.componentId,
       payload.role,
       label,
-      payload.machine.slice(0, 128),
+      shown(payload.machine, 128),
       JSON.stringify(payload.tags),
       JSON.stringify(payload.capabilities),
       same ? existing.status : "online",
@@ -194,6 +207,9 @@ export class AgentDirectory {
   patch(agentId: string, change: { label?: string | null; tags?: string[]; ready?: boolean }): boolean {
     const row = this.#row(agentId);
     if (row === undefined) return false;
+    if (change.tags !== undefined && change.tags.length > WORDS) {
+      throw new RunnerError("E_UNPROCESSABLE", `an agent has at most ${WORDS} tags`);
+    }
     const meta = JSON.parse(row.meta) as Record<string, unknown>;
     if (change.label !== undefined) meta.label = change.label;
     this.#db.run(

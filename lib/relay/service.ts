@@ -19,6 +19,7 @@ import { RelayDatabase } from "./database.ts";
 import { type DeadLetterKey, DeadLetters } from "./dead_letters.ts";
 import { type Connection, Hub } from "./hub.ts";
 import { MessageStore } from "./messages.ts";
+import { keptMeta } from "./meta.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
 import { Sweep } from "./sweep.ts";
@@ -107,8 +108,9 @@ export class RelayService {
    * whose token registers, null for the operator.
    */
   async register(payload: RegisterPayload, by: string | null = null): Promise<Registered> {
+    const kept = { ...payload, meta: keptMeta(payload.meta ?? {}) };
     const { agentId, epoch } = await this.#db.write(() => {
-      const registration = this.agents.register(payload, this.now, by);
+      const registration = this.agents.register(kept, this.now, by);
       this.messages.adopt(registration.agentId);
       this.commands.adopt(payload.componentId, registration.agentId);
       return registration;
@@ -215,9 +217,11 @@ export class RelayService {
   }
 
   status(agentId: string, payload: StatusPayload): void {
-    this.agents.status(agentId, payload, this.now);
+    const { meta } = payload;
+    const said = { ...payload, ...(meta === undefined ? {} : { meta: keptMeta(meta) }) };
+    this.agents.status(agentId, said, this.now);
     this.#sweep.note();
-    this.#tell("agent.status", { agentId, ...payload });
+    this.#tell("agent.status", { agentId, ...said });
   }
 
   heartbeat(agentId: string, status?: AgentStatus): void {
