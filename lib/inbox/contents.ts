@@ -7,8 +7,13 @@ import type { Message } from "../protocol/message.ts";
 import { checksum, fits } from "./checksum.ts";
 import { isWholeEnvelope, type StoredContent } from "./stored.ts";
 
-/** Texts up to this size are kept in the database, larger ones in a file of their own. */
+/** Texts up to this size are kept in the database. */
 const INLINE_BYTES = 256 * 1024;
+
+/** True for a text that is kept in a file of its own: a large one, or one that SQLite's driver would cut at its NUL. */
+function needsFile(text: string): boolean {
+  return utf8Length(text) > INLINE_BYTES || text.includes("\0");
+}
 
 /** What is stored of a message's content. */
 interface Kept {
@@ -87,9 +92,9 @@ export class ContentStore {
     return kept?.envelope === true && (kept.text || !text);
   }
 
-  /** Writes a large text to its file, before the transaction that will refer to it. */
+  /** Writes a text that needs a file to it, before the transaction that will refer to it. */
   spill(key: string, text: string): void {
-    if (utf8Length(text) <= INLINE_BYTES) return;
+    if (!needsFile(text)) return;
     ensurePrivateDir(this.#dir);
     writeFileAtomic(join(this.#dir, fileOf(key)), text);
   }
@@ -102,11 +107,11 @@ export class ContentStore {
 
   /** Stores a message, without its text when that is null; part of a transaction. */
   put(key: string, message: Message, text: string | null): void {
-    const large = text !== null && utf8Length(text) > INLINE_BYTES;
-    const file = large ? fileOf(key) : "";
+    const spilled = text !== null && needsFile(text);
+    const file = spilled ? fileOf(key) : "";
     const envelope = JSON.stringify({ ...message, body: "" });
     const textSum = text === null ? "" : checksum(key, text);
-    this.#put.run(key, large ? "" : text ?? "", file, textSum, envelope, checksum(key, envelope));
+    this.#put.run(key, spilled ? "" : text ?? "", file, textSum, envelope, checksum(key, envelope));
     this.#note(key, { envelope: true, text: text !== null, file });
   }
 

@@ -96,9 +96,14 @@ function decodeFrame(
   };
 }
 
+/** What names something beyond this program: databases keep it as it is, and logs show it. */
+// deno-lint-ignore no-control-regex -- control characters are what this refuses
+const NAME = /^[^\u0000-\u001f\u007f-\u009f]{1,512}$/;
+
 type FieldType =
   | "role"
   | "status"
+  | "name"
   | "string"
   | "number"
   | "boolean"
@@ -132,6 +137,8 @@ function hasType(value: unknown, type: FieldType): boolean {
       return isBusRole(value);
     case "status":
       return isAgentStatus(value);
+    case "name":
+      return typeof value === "string" && NAME.test(value);
     case "string":
       return typeof value === "string";
     case "boolean":
@@ -166,7 +173,7 @@ export function isMessageId(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
-const CLAIM = { messageId: "id", agentId: "string", instanceId: "string?", epoch: "number?" } as const;
+const CLAIM = { messageId: "id", agentId: "string", instanceId: "name?", epoch: "number?" } as const;
 
 const CLIENT_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>> = {
   register: {
@@ -184,8 +191,8 @@ const CLIENT_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>>
   subscribe: { events: "strings", scopes: "strings?" },
   ack: { frameId: "string" },
   resume: { since: "number" },
-  command: { commandType: "string", target: "string", params: "object?" },
-  "command.update": { commandId: "string", status: "string", error: "string?" },
+  command: { commandType: "name", target: "name", params: "object?" },
+  "command.update": { commandId: "name", status: "string", error: "string?" },
   "message.send": {},
   "message.claim": CLAIM,
   "message.renew": CLAIM,
@@ -226,7 +233,7 @@ const SERVER_PAYLOADS: Record<string, Record<string, `${FieldType}${"" | "?"}`>>
   error: { frameId: "string?", code: "string", message: "string" },
   registered: {},
   event: { seq: "number", event: "string" },
-  command: { commandType: "string", target: "string", params: "object?", commandId: "string" },
+  command: { commandType: "string", target: "string", params: "object?", commandId: "name" },
 };
 
 /** Decodes what the server sent. Unknown types are refused with the reason `unknown frame type`. */
@@ -253,7 +260,7 @@ export function validateMessage(value: unknown): Decoded<Message> {
   value.createdAt ??= 0;
   const problem = checkFields(value, {
     id: "id",
-    storeId: "string",
+    storeId: "name",
     from: "string",
     to: "string",
     kind: "string",
@@ -306,6 +313,9 @@ export function validateSendInput(value: unknown): Decoded<SendInput> {
   for (const name of ["from", "to", "subject", "kind", "channel", "idempotencyKey"]) {
     if (typeof value[name] === "string" && (value[name] as string).length > 512) {
       return refuse(`field \`${name}\` too long`);
+    }
+    if (typeof value[name] === "string" && (value[name] as string).includes("\0")) {
+      return refuse(`field \`${name}\` contains a NUL character`);
     }
   }
   return { ok: true, value: value as unknown as SendInput };

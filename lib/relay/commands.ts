@@ -1,4 +1,4 @@
-import { RunnerError } from "../base/errors.ts";
+import { RunnerError, shown } from "../base/errors.ts";
 import type { CommandUpdatePayload } from "../protocol/frames.ts";
 import type { Command, CommandStatus } from "../protocol/message.ts";
 import type { RelayDatabase } from "./database.ts";
@@ -8,6 +8,8 @@ const PENDING_MS = 60_000;
 const TTL_CAP_MS = 86_400_000;
 /** A command that runs is given up after this time. */
 const RUNNING_MS = 3_600_000;
+/** Characters of an error that are kept. */
+const ERROR_LIMIT = 2_000;
 const ORDER: readonly CommandStatus[] = ["pending", "accepted", "running"];
 
 interface CommandRow {
@@ -107,7 +109,7 @@ export class CommandStore {
         "UPDATE command SET status = ?, result = ?, error = ?, updated_at = ?, expires_at = ? WHERE id = ?",
         update.status,
         update.result === undefined ? null : JSON.stringify(update.result),
-        update.error?.slice(0, 2_000) ?? null,
+        update.error === undefined ? null : shown(update.error, ERROR_LIMIT),
         now,
         now + RUNNING_MS,
         update.commandId,

@@ -3,6 +3,10 @@ import type { DeadLetter } from "../protocol/message.ts";
 import type { RelayDatabase } from "./database.ts";
 import { KEEP_MS, type MessageStore } from "./messages.ts";
 import type { ReceiptStore } from "./receipts.ts";
+import { storedText } from "./stored_text.ts";
+
+/** Characters of an excerpt; in UTF-8 each has up to 4 bytes. */
+const EXCERPT = 200;
 
 /** One dead letter, as whoever acts on it saw it. */
 export interface DeadLetterKey {
@@ -38,12 +42,15 @@ export class DeadLetters {
       from_agent: string;
       to_target: string;
       subject: string | null;
-      excerpt: string;
+      /** SQLite has no part of a body that is empty. */
+      excerpt: Uint8Array | null;
       at: number | null;
       reason: string | null;
     }>(
       `SELECT r.message_id, r.agent_id, r.generation, m.from_agent, m.to_target, m.subject,
-         substr(m.body, 1, 200) AS excerpt, ${last("at")} AS at, ${last("evidence")} AS reason
+         substr(CAST(m.body AS BLOB), 1, ${EXCERPT * 4}) AS excerpt, ${last("at")} AS at, ${
+        last("evidence")
+      } AS reason
        FROM recipient r JOIN message m ON m.id = r.message_id
        WHERE r.closed = 2 AND (? IS NULL OR r.agent_id = ?) ORDER BY r.message_id, r.agent_id LIMIT ?`,
       agentId,
@@ -59,7 +66,7 @@ export class DeadLetters {
       from: row.from_agent,
       to: row.to_target,
       ...(row.subject === null ? {} : { subject: row.subject }),
-      excerpt: row.excerpt,
+      excerpt: [...storedText(row.excerpt ?? new Uint8Array())].slice(0, EXCERPT).join(""),
     }));
   }
 

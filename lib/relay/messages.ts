@@ -1,8 +1,10 @@
+import { utf8Length } from "../base/bytes.ts";
 import { RunnerError } from "../base/errors.ts";
 import { parseTarget } from "../protocol/ids.ts";
 import type { Message, SendInput, SendResult } from "../protocol/message.ts";
 import type { AgentDirectory } from "./agents.ts";
 import type { RelayDatabase } from "./database.ts";
+import { storedText } from "./stored_text.ts";
 
 /** Undelivered mail is kept for so long. */
 export const KEEP_MS = 7 * 86_400_000;
@@ -24,7 +26,10 @@ interface MessageRow {
   kind: string;
   channel: string | null;
   subject: string | null;
+  /** Up to its first NUL, if it has one. */
   body: string;
+  /** Length of the whole body in UTF-8; absent for a message that was not read from the database. */
+  bytes?: number;
   thread_id: number | null;
   reply_to: number | null;
   claimable: number;
@@ -40,6 +45,9 @@ interface MessageRow {
   created_at: number;
   expires_at: number | null;
 }
+
+/** The columns of a message `m`. */
+const COLUMNS = "m.*, octet_length(m.body) AS bytes";
 
 /** Ids of the agents a message is for, and of those that have read it. */
 interface Recipients {
@@ -112,7 +120,8 @@ export class MessageStore {
       kind: input.kind ?? "chat",
       channel: input.channel ?? null,
       subject: input.subject ?? null,
-      body: input.body,
+      // As UTF-8 keeps it, so that it is pushed as it is read later.
+      body: input.body.toWellFormed(),
       thread_id: parent === undefined ? null : parent.thread_id ?? parent.id,
       reply_to: input.replyTo ?? null,
       claimable: input.claimable === true ? 1 : 0,
@@ -251,7 +260,7 @@ export class MessageStore {
   /** A message as one recipient gets it, undefined when it need not get it (any more). */
   offer(id: number, agentId: string): Message | undefined {
     const row = this.#db.get<MessageRow & { generation: number }>(
-      `SELECT m.*, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
+      `SELECT ${COLUMNS}, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
        WHERE r.message_id = ? AND r.agent_id = ? AND r.closed = 0`,
       id,
       agentId,
@@ -286,7 +295,7 @@ export class MessageStore {
     now: number,
   ): { messages: Message[]; more: boolean } {
     const rows = this.#db.all<MessageRow & { generation: number }>(
-      `SELECT m.*, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
+      `SELECT ${COLUMNS}, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
        WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
          AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ? OR m.claim_expires_at <= ?)
        ORDER BY r.message_id LIMIT ?`,
@@ -300,7 +309,7 @@ export class MessageStore {
     const messages: Message[] = [];
     let bytes = 0;
     for (const row of rows) {
-      bytes += row.body.length;
+      bytes += row.bytes ?? 0;
       if (messages.length > 0 && bytes > PAGE_BYTES) return { messages, more: true };
       messages.push(this.#message(row, row.generation, recipients.get(row.id)));
     }
@@ -323,7 +332,7 @@ export class MessageStore {
     const row = this.#row(id);
     if (row === undefined) return [];
     return this.#db.all<MessageRow>(
-      `SELECT m.* FROM message m WHERE (m.id = ?1 OR m.thread_id = ?1) AND ${VISIBLE} ORDER BY m.id LIMIT 500`,
+      `SELECT ${COLUMNS} FROM message m WHERE (m.id = ?1 OR m.thread_id = ?1) AND ${VISIBLE} ORDER BY m.id LIMIT 500`,
       row.thread_id ?? row.id,
       agentId,
     ).map((each) => this.#message(each));
@@ -332,7 +341,7 @@ export class MessageStore {
   /** The answers to a message that one agent may see, or the operator (null), oldest first. */
   replies(id: number, agentId: string | null): Message[] {
     return this.#db.all<MessageRow>(
-      `SELECT m.* FROM message m WHERE ${ANSWERS} AND ${VISIBLE} ORDER BY m.id LIMIT 100`,
+      `SELECT ${COLUMNS} FROM message m WHERE ${ANSWERS} AND ${VISIBLE} ORDER BY m.id LIMIT 100`,
       id,
       agentId,
     ).map((each) => this.#message(each));
@@ -345,7 +354,7 @@ export class MessageStore {
   }
 
   #row(id: number): MessageRow | undefined {
-    return this.#db.get<MessageRow>("SELECT * FROM message WHERE id = ?", id);
+    return this.#db.get<MessageRow>(`SELECT ${COLUMNS} FROM message m WHERE id = ?`, id);
   }
 
   #need(id: number): Message {
@@ -373,6 +382,16 @@ export class MessageStore {
     return found;
   }
 
+  /** The whole body, which a row has up to its first NUL. Costs nothing for a text without one that is ASCII. */
+  #body({ id, body, bytes }: MessageRow): string {
+    if (bytes === undefined || bytes === body.length || bytes === utf8Length(body)) return body;
+    const whole = this.#db.get<{ body: Uint8Array }>(
+      "SELECT CAST(body AS BLOB) AS body FROM message WHERE id = ?",
+      id,
+    )!;
+    return storedText(whole.body);
+  }
+
   #message(row: MessageRow, generation = 0, recipients = this.#recipientsOf([row.id]).get(row.id)): Message {
     // Members added one by one: a spread for each copied everything a dozen times.
     const message: Message = {
@@ -381,7 +400,7 @@ export class MessageStore {
       from: row.from_agent,
       to: row.to_target,
       kind: row.kind,
-      body: row.body,
+      body: this.#body(row),
       claimable: row.claimable === 1,
       createdAt: row.created_at,
       recipients: recipients?.all ?? [],

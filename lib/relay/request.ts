@@ -47,6 +47,9 @@ export function text(body: Record<string, unknown>, name: string): string {
   if (typeof value !== "string" || value === "" || value.length > 512) {
     throw new RunnerError("E_BAD_REQUEST", `missing or ill-typed field \`${name}\``);
   }
+  if (value.includes("\0")) {
+    throw new RunnerError("E_BAD_REQUEST", `field \`${name}\` contains a NUL character`);
+  }
   return value;
 }
 

@@ -460,3 +460,30 @@ Deno.test("a journal whose file is damaged while it is open is put aside, and go
     assertEquals(loaded.quarantined, [], "the new file is whole");
   });
 });
+
+Deno.test("a text with NUL characters is whole after a restart, and its file goes with it", async () => {
+  await withTempDir((dir) => {
+    const body = "a\0b\0\0";
+    const files = () => [...Deno.readDirSync(join(dir, "bodies"))].map(({ name }) => name);
+    const row = { ...receivedRow(message(1, body), NOW), reply: "c\0d" };
+    const first = open(dir);
+    write(first, row, rowOf(2));
+    first.close();
+    assertEquals([Object.values(textsIn(dir)), files().length], [["", "body 2"], 1]);
+    const second = open(dir);
+    const { open: found, quarantined } = second.load();
+    assertEquals(found.map(({ message, reply, shed }) => [message?.body, reply, shed]), [
+      [body, "c\0d", false],
+      ["body 2", null, false],
+    ]);
+    assertEquals(quarantined, []);
+    write(second, {
+      ...row,
+      state: { state: "done", deliveryId: "d", evidence: "e" },
+      acked: true,
+      reply: null,
+    });
+    assertEquals(files(), []);
+    second.close();
+  });
+});

@@ -215,6 +215,59 @@ Deno.test("a message is pushed and answered as it is read later", async () => {
   });
 });
 
+Deno.test("a body with NUL characters is whole whichever way it is read, and any other is as it was", async () => {
+  await withStore(async ({ db, messages, receipts, dead }) => {
+    const bodies = [
+      "a\0b",
+      "\0",
+      "\0\0ü\0",
+      "\ufeffbom\0x",
+      "ü".repeat(300) + "\0end",
+      "plain",
+      "ü€😀",
+      "",
+      "\ufeffbom",
+    ];
+    const root = messages.send({ from: "alice", to: "worker", body: "root", queue: true }, NOW).message.id;
+    const ids = bodies.map((body) =>
+      messages.send({
+        from: "worker",
+        to: "worker",
+        body,
+        queue: true,
+        replyTo: root,
+        payload: { text: body },
+        meta: { [body]: 1 },
+      }, NOW).message.id
+    );
+    const read = ids.map((id) => messages.one(id)!);
+    assertEquals(read.map(({ body }) => body), bodies);
+    assertEquals(read.map(({ payload }) => payload!.text), bodies);
+    assertEquals(read.map(({ meta }) => Object.keys(meta!)[0]), bodies);
+    assertEquals(messages.unread("worker", root, 100, NOW).messages.map(({ body }) => body), bodies);
+    assertEquals(ids.map((id) => messages.offer(id, "worker")!.body), bodies);
+    assertEquals(messages.thread(root, null).map(({ body }) => body), ["root", ...bodies]);
+    assertEquals(receipts.receipt(root)!.replies.map(({ body }) => body), bodies);
+    receipts.report(ids.map((messageId) => ({ messageId, agentId: "worker", stage: "dead", at: NOW })), NOW);
+    const excerpts = bodies.map((body) => [...body].slice(0, 200).join(""));
+    assertEquals(dead.list(null, 100).map(({ excerpt }) => excerpt), excerpts);
+    // Half a pair is no text: what is pushed is what is read later.
+    const { message } = messages.send({ from: "alice", to: "worker", body: "x\ud800y", queue: true }, NOW);
+    assertEquals([message.body, messages.one(message.id)!.body], ["x\ufffdy", "x\ufffdy"]);
+    await db.write(() => {});
+  });
+});
+
+Deno.test("a page of unread mail is counted in bytes", async () => {
+  await withStore(async ({ db, messages }) => {
+    const body = "€".repeat(500_000);
+    for (let i = 0; i < 3; i++) messages.send({ from: "alice", to: "worker", body, queue: true }, NOW);
+    const page = messages.unread("worker", 0, 10, NOW);
+    assertEquals([page.messages.length, page.more], [1, true]);
+    await db.write(() => {});
+  });
+});
+
 Deno.test("a database of version 2 keeps its messages and receipts, in order", async () => {
   await withTempDir((dir) => {
     const path = join(dir, "relay.db");
