@@ -1,3 +1,4 @@
+import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { decodeClientFrames, type DecodedFrame, isMessageId } from "../protocol/codec.ts";
@@ -17,14 +18,14 @@ const REGISTER_MS = 10_000;
 /** Speaks the bus with one socket until it closes. */
 export function serveBus(
   socket: WebSocket,
-  options: { service: RelayService; caller: Caller; log: Log },
+  options: { service: RelayService; caller: Caller; clock: Clock; log: Log },
 ): void {
-  const { service, caller, log } = options;
+  const { service, caller, clock, log } = options;
   let connection: Connection | null = null;
   let working = 0;
-  const timer = setTimeout(() => {
+  const cancelDeadline = clock.setTimer(REGISTER_MS, () => {
     if (connection === null) socket.close(BUS_CLOSE.badFirstFrame, "no registration");
-  }, REGISTER_MS);
+  });
   const out = new FrameBatch({ write: (text) => sendText(socket, text) });
   const answer = (frame: object) => out.send(JSON.stringify(frame));
   const fail = (frameId: string | undefined, error: unknown) => {
@@ -150,7 +151,7 @@ export function serveBus(
     ).finally(() => working--);
   };
   socket.onclose = () => {
-    clearTimeout(timer);
+    cancelDeadline();
     if (connection !== null) service.left(connection);
   };
   socket.onerror = () => {};

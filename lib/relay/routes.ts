@@ -1,5 +1,5 @@
 import { RunnerError } from "../base/errors.ts";
-import { isAgentStatus, isBusRole, isMessageId, validateSendInput } from "../protocol/codec.ts";
+import { isAgentStatus, isBusRole, isMessageId, isRecord, validateSendInput } from "../protocol/codec.ts";
 import type { RegisterPayload, StatusPayload } from "../protocol/frames.ts";
 import { IDENTIFIER } from "../protocol/ids.ts";
 import type { CommandStatus, RelayHealth } from "../protocol/message.ts";
@@ -190,12 +190,11 @@ const ROUTES: readonly Route[] = [
   route(POST, "/commands", async ({ request, service, caller }) => {
     mustBeOperator(caller);
     const body = await readObject(request);
-    const params = body.params as Record<string, unknown> | undefined;
     const ttlMs = typeof body.ttlMs === "number" && Number.isFinite(body.ttlMs) ? body.ttlMs : undefined;
     const command = await service.createCommand({
       type: text(body, "type"),
       target: text(body, "target"),
-      params: typeof params === "object" && params !== null ? params : {},
+      params: isRecord(body.params) ? body.params : {},
       source: optionalText(body, "source"),
       correlationId: optionalText(body, "correlationId"),
       ttlMs,
@@ -246,9 +245,7 @@ function registration(body: Record<string, unknown>): RegisterPayload {
   const id = optionalText(body, "id") ?? text(body, "agentId");
   const role = optionalText(body, "role") ?? "provider";
   if (!isBusRole(role)) throw new RunnerError("E_BAD_REQUEST", "unknown role");
-  const meta = typeof body.meta === "object" && body.meta !== null
-    ? body.meta as Record<string, unknown>
-    : {};
+  const meta = isRecord(body.meta) ? body.meta : {};
   const label = optionalText(body, "label");
   return {
     role,

@@ -78,7 +78,7 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
       return errorResponse(new RunnerError("E_BAD_REQUEST", "expected a WebSocket upgrade"));
     }
     const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 30 });
-    serveBus(socket, { service, caller, log });
+    serveBus(socket, { service, caller, clock, log });
     return response;
   };
   const start = () =>

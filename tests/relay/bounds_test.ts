@@ -1,9 +1,59 @@
 import { assert, assertEquals } from "@std/assert";
+import { FakeClock } from "../support/fake_clock.ts";
 import { httpOf, testRelay, TOKEN } from "../support/relay_world.ts";
 import { obliging, ScriptedAgent } from "../support/scripted_agent.ts";
 import { until, withTempDir } from "../support/temp.ts";
+import { Component, registration } from "./component.ts";
 
 const LARGE = "x".repeat(900_000);
+
+Deno.test("a socket that does not register in 10 s is closed, and one that did is not", async () => {
+  await withTempDir(async (dir) => {
+    const clock = new FakeClock(Date.now());
+    const relay = await testRelay(dir, { clock });
+    const silent = await Component.open(relay, TOKEN);
+    const registered = await Component.open(relay, TOKEN);
+    assertEquals(await registered.say("register", registration("a")), "ok");
+    await clock.advance(9_999);
+    assertEquals(await registered.say("heartbeat", { status: "idle" }), "ok");
+    assertEquals(silent.readyState, WebSocket.OPEN);
+    await clock.advance(1);
+    const { code, reason } = await silent.closed;
+    assertEquals([code, reason], [4400, "no registration"]);
+    assertEquals(await registered.say("heartbeat", { status: "idle" }), "ok");
+    await registered.close();
+    await relay.stop();
+  });
+});
+
+Deno.test("a client with more unanswered frames than the bound is dropped, and what it asked is done", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const http = httpOf(relay);
+    const component = await Component.open(relay, TOKEN);
+    assertEquals(await component.say("register", registration("a")), "ok");
+    const frame = (i: number) => ({ type: "message.send", payload: { from: "a", to: "a", body: `${i}` } });
+    const many = JSON.stringify(Array.from({ length: 4_096 }, (_, i) => frame(i)));
+    // As many as one text and the bound have room for, and one more. No frame has an answer before the commit, which waits
+    // for what is there to be read: most of the time that one is.
+    let sentAt = -Infinity;
+    await until("the end of the socket", () => {
+      if (component.readyState !== WebSocket.OPEN) return true;
+      if (performance.now() < sentAt + 3_000) return false;
+      sentAt = performance.now();
+      component.raw(many);
+      component.raw(JSON.stringify(frame(4_096)));
+      return false;
+    });
+    const { code } = await component.closed;
+    assertEquals(code, 1013);
+    await until("what was taken", async () => {
+      const last = await http.getMessage(4_096);
+      return last.ok && last.value.body === "4095";
+    });
+    await relay.stop();
+  });
+});
 
 Deno.test("a client that acks nothing is pushed 2 MiB and no more, and gets the rest as it acks", async () => {
   await withTempDir(async (dir) => {

@@ -11,7 +11,7 @@ interface Frame {
 export class Component {
   readonly #socket: WebSocket;
   readonly answers: Frame[] = [];
-  readonly closed: Promise<unknown>;
+  readonly closed: Promise<CloseEvent>;
   #next = 0;
 
   private constructor(socket: WebSocket) {
@@ -33,6 +33,15 @@ export class Component {
     });
     socket.onerror = null;
     return new Component(socket);
+  }
+
+  get readyState(): number {
+    return this.#socket.readyState;
+  }
+
+  /** Sends a text. */
+  raw(text: string): void {
+    this.#socket.send(text);
   }
 
   /** Sends a frame and returns its id. */
