@@ -1,3 +1,4 @@
+import { utf8Length } from "../base/bytes.ts";
 import type { ClientFrame, ServerFrame } from "./frames.ts";
 import {
   AGENT_STATUSES,
@@ -12,6 +13,10 @@ import {
 export const FRAME_LIMIT = 4 * 1024 * 1024;
 /** Largest message body a sender may use. */
 export const BODY_LIMIT = 1024 * 1024;
+/** The same as JSON in UTF-8, which is what has to pass through frames and pages: a control character takes 6 bytes there. */
+const BODY_JSON_LIMIT = 3 * 1024 * 1024;
+/** Largest payload and meta of a message together, as JSON in UTF-8. */
+const EXTRA_LIMIT = 512 * 1024;
 /** Deepest nesting taken; the parser itself would take 200,000. */
 const DEPTH_LIMIT = 32;
 const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype"]);
@@ -283,6 +288,10 @@ export function validateMessage(value: unknown): Decoded<Message> {
   return { ok: true, value: value as unknown as Message };
 }
 
+function jsonBytes(value: unknown): number {
+  return value === undefined ? 0 : utf8Length(JSON.stringify(value));
+}
+
 function isTiming(value: unknown): boolean {
   return value === "now" || value === "next" || value === "idle";
 }
@@ -309,7 +318,15 @@ export function validateSendInput(value: unknown): Decoded<SendInput> {
   });
   if (problem !== null) return refuse(problem);
   if (value.when !== undefined && !isTiming(value.when)) return refuse("ill-typed field `when`");
-  if ((value.body as string).length > BODY_LIMIT) return refuse(`body larger than ${BODY_LIMIT} characters`);
+  const body = value.body as string;
+  if (body.length > BODY_LIMIT) return refuse(`body larger than ${BODY_LIMIT} characters`);
+  // What a relay stores and no client takes would be offered to its agent for ever.
+  if (body.length > BODY_JSON_LIMIT / 6 && jsonBytes(body) > BODY_JSON_LIMIT) {
+    return refuse(`body larger than ${BODY_JSON_LIMIT} bytes of JSON`);
+  }
+  if (jsonBytes(value.payload) + jsonBytes(value.meta) > EXTRA_LIMIT) {
+    return refuse(`payload and meta larger than ${EXTRA_LIMIT} bytes of JSON`);
+  }
   for (const name of ["from", "to", "subject", "kind", "channel", "idempotencyKey"]) {
     if (typeof value[name] === "string" && (value[name] as string).length > 512) {
       return refuse(`field \`${name}\` too long`);

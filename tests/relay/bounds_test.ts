@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { FakeClock } from "../support/fake_clock.ts";
-import { httpOf, testRelay, TOKEN } from "../support/relay_world.ts";
+import { httpOf, TestAgent, testRelay, TOKEN } from "../support/relay_world.ts";
 import { obliging, ScriptedAgent } from "../support/scripted_agent.ts";
 import { until, withTempDir } from "../support/temp.ts";
-import { Component, registration } from "./component.ts";
+import { api, Component, registration } from "./component.ts";
 
 const LARGE = "x".repeat(900_000);
 
@@ -51,6 +51,50 @@ Deno.test("a client with more unanswered frames than the bound is dropped, and w
       const last = await http.getMessage(4_096);
       return last.ok && last.value.body === "4095";
     });
+    await relay.stop();
+  });
+});
+
+Deno.test("every message that is taken can be pushed, fetched and paged, and what could not be is refused", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const http = httpOf(relay);
+    const agent = await new TestAgent(relay.url, "a").join();
+    const extra = { payload: { text: "€".repeat(80_000) }, meta: { text: "\u0001".repeat(47_000) } };
+    const send = async (body: string, more: object = {}) => {
+      const answer = await api(relay, "POST", "/messages", TOKEN, {
+        from: "person",
+        to: "a",
+        body,
+        ...extra,
+        ...more,
+      });
+      const { error } = await answer.json() as { error?: string };
+      return error ?? "ok";
+    };
+    const bodies = [
+      "\u0001".repeat(524_000),
+      "€".repeat(1_048_000),
+      "\0😀".repeat(314_000),
+      "x".repeat(1_048_576),
+    ];
+    for (const body of bodies) assertEquals(await send(body), "ok");
+    await until("all of them", () => agent.messages.length >= bodies.length);
+    assertEquals(agent.messages.map(({ body }) => bodies.indexOf(body)), [0, 1, 2, 3]);
+    assertEquals(agent.bus.badFrames, 0);
+    for (const sinceId of [0, 1, 2, 3]) {
+      const page = await http.listUnread("a", { sinceId });
+      assertEquals(page.ok && page.value[0]?.body === bodies[sinceId], true, page.ok ? "" : page.message);
+      const one = await http.getMessage(sinceId + 1);
+      assertEquals(one.ok && one.value.body === bodies[sinceId], true, one.ok ? "" : one.message);
+    }
+    const tooLarge = "body larger than 3145728 bytes of JSON";
+    assertEquals(await send("\u0001".repeat(524_300), { payload: undefined }), tooLarge);
+    assertEquals(await send("\u0001€".repeat(360_000), { payload: undefined, meta: undefined }), tooLarge);
+    assertEquals(await send("x".repeat(1_048_577)), "body larger than 1048576 characters");
+    const tooMuch = "payload and meta larger than 524288 bytes of JSON";
+    assertEquals(await send("x", { payload: { text: "€".repeat(81_000) } }), tooMuch);
+    await agent.bus.close();
     await relay.stop();
   });
 });
