@@ -33,15 +33,21 @@ tmux set-option -p @exit "$code"
 read -r line
 exit "$code"`;
 
-/** Starts a command in a detached session of its own; false when one of that name is there. Throws `E_PROVIDER_CMD`. */
+/**
+ * Starts a command in a detached session of its own; false when one of that name is there. Throws `E_PROVIDER_CMD`.
+ *
+ * The session begins in the directory of the client that asks for it. tmux would expand the value of `-c` as a format, in
+ * which `#(...)` is a command for the shell, and has no escape for every name (`##[` stays as it is). It also expands
+ * `-s`, which takes identifiers only; what follows `-e` and the words of the command it takes as they are.
+ */
 export async function newSession(
   session: string,
   command: readonly string[],
   { cwd, env }: { cwd: string; env: readonly (readonly [name: string, value: string])[] },
 ): Promise<boolean> {
   const variables = env.flatMap(([name, value]) => ["-e", `${name}=${value}`]);
-  const start = ["new-session", "-d", "-s", session, "-c", cwd, ...variables, "--", "sh", "-c", KEEP, "sh"];
-  const { code, err } = await tmux([...start, ...command.map(literal)]);
+  const start = ["new-session", "-d", "-s", session, ...variables, "--", "sh", "-c", KEEP, "sh"];
+  const { code, err } = await tmux([...start, ...command.map(literal)], cwd);
   if (code === 0) return true;
   if (/duplicate session/.test(err)) return false;
   throw new RunnerError("E_PROVIDER_CMD", `tmux cannot start the session: ${shown(err.trim())}`);
@@ -74,8 +80,12 @@ function noTmux(): RunnerError {
   });
 }
 
-async function tmux(args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
-  const answer = await ask("tmux", args, { clock: systemClock, timeoutMs: TMUX_MS });
+async function tmux(
+  args: readonly string[],
+  cwd?: string,
+): Promise<{ code: number; out: string; err: string }> {
+  const where = cwd === undefined ? {} : { cwd };
+  const answer = await ask("tmux", args, { clock: systemClock, timeoutMs: TMUX_MS, ...where });
   if (answer.state === "ended") return answer;
   throw answer.state === "missing"
     ? noTmux()
