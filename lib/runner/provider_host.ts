@@ -117,7 +117,12 @@ export class ProviderHost {
         this.#post({ type: "spawned", incarnation });
         started.exited.then(({ lastWords, ...status }) => {
           if (this.#pid === started.pid) this.#pid = null;
-          this.#ports.providerEnded?.(status);
+          try {
+            this.#ports.providerEnded?.(status);
+          } catch (error) {
+            // The core must hear of the end whatever else goes wrong with it: it would wait for it for ever.
+            log.warn("not everything is in order after the agent's end", { error: messageOf(error) });
+          }
           log.debug("the provider ended", { ...status, last: lastWords ?? "" });
           const said = lastWords === undefined ? {} : { lastWords: this.#ports.redact(lastWords) };
           this.#post({ type: "exited", incarnation, status: { ...status, ...said } });

@@ -8,7 +8,7 @@ import type { RunnerPorts } from "../../lib/runner/ports.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 
 /** A host whose adapter starts a process whenever the test says so. */
-function slowHost() {
+function slowHost(more: Partial<RunnerPorts> = {}) {
   const clock = new FakeClock();
   const events: Event[] = [];
   const told: string[] = [];
@@ -46,6 +46,7 @@ function slowHost() {
     redact: String,
     processes: {},
     monitor: {},
+    ...more,
   } as unknown as RunnerPorts;
   const host = new ProviderHost(ports, (event) => events.push(event));
   return { clock, events, told, starting, host };
@@ -86,4 +87,17 @@ Deno.test("a provider is tried again later when the start before it hangs", asyn
     permanent: false,
     reason: "the start before this one still hangs",
   });
+});
+
+Deno.test("the core hears of the provider's end also when whoever else is told of it throws", async () => {
+  const { events, starting, host } = slowHost({
+    providerEnded: () => {
+      throw new Error("Input/output error (os error 5)");
+    },
+  });
+  await host.perform({ type: "spawn", incarnation: 1, resume: null, opening: true, unwanted: [] });
+  starting[0]!();
+  await host.perform({ type: "stop-provider", graceful: true, timeoutMs: 10_000 });
+  await settled();
+  assertEquals(events.map((event) => event.type), ["spawned", "exited"]);
 });

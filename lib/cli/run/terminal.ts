@@ -12,7 +12,8 @@ export interface SavedTerminal {
   /**
    * Puts the line discipline back, and after an agent that was killed also screen, mouse, cursor and paste mode.
    * After a clean end those are right already, and leaving the alternate screen twice would move the cursor. Returns
-   * when it is done: the next agent may be started at once.
+   * when it is done: the next agent may be started at once. Never throws: of a terminal that is closed there is
+   * nothing left to put back, and the run has to end all the same.
    */
   restore(how: "clean" | "killed"): void;
 }
@@ -26,8 +27,12 @@ export async function saveTerminal(): Promise<SavedTerminal> {
   return {
     device,
     restore(how) {
-      if (saved !== null) new Deno.Command("stty", { args: [saved.trim()], stdin: "inherit" }).outputSync();
-      if (how === "killed") Deno.stdout.writeSync(new TextEncoder().encode(TERMINAL_RESET));
+      try {
+        if (saved !== null) new Deno.Command("stty", { args: [saved.trim()], stdin: "inherit" }).outputSync();
+      } catch { /* no process can be started: what follows is still worth its while */ }
+      try {
+        if (how === "killed") Deno.stdout.writeSync(new TextEncoder().encode(TERMINAL_RESET));
+      } catch { /* EIO: it is closed */ }
     },
   };
 }
