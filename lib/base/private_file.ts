@@ -4,6 +4,8 @@ import { randomHex } from "./secret.ts";
 
 const WRITABLE_BY_OTHERS = 0o022;
 const OPEN_TO_OTHERS = 0o077;
+const OWNED_BY_OTHER = "owned by another user";
+const WRITABLE = "writable by others";
 
 /** What {@linkcode readPrivateFile} found. `problem` is a clause for an error message. */
 export type PrivateFile =
@@ -25,29 +27,46 @@ export async function readPrivateFile(path: string, rules: ReadRules): Promise<P
   try {
     const info = await Deno.stat(path);
     if (!info.isFile) return { ok: false, kind: "kind", problem: "not a regular file" };
-    if (Deno.build.os !== "windows") {
-      const mode = info.mode ?? 0;
-      if (info.uid !== null && info.uid !== Deno.uid()) {
-        return { ok: false, kind: "perm", problem: "owned by another user" };
-      }
-      if (rules.secret && (mode & OPEN_TO_OTHERS) !== 0) {
-        return { ok: false, kind: "perm", problem: "readable by others" };
-      }
-      if ((mode & WRITABLE_BY_OTHERS) !== 0) {
-        return { ok: false, kind: "perm", problem: "writable by others" };
-      }
+    const exposed = exposure(info);
+    const readable = Deno.build.os !== "windows" && ((info.mode ?? 0) & OPEN_TO_OTHERS) !== 0;
+    if (exposed !== OWNED_BY_OTHER && rules.secret && readable) {
+      return { ok: false, kind: "perm", problem: "readable by others" };
     }
+    if (exposed !== null) return { ok: false, kind: "perm", problem: exposed };
     if (info.size > rules.maxBytes) {
       return { ok: false, kind: "size", problem: `larger than ${showSize(rules.maxBytes)}` };
     }
     return { ok: true, text: await Deno.readTextFile(path) };
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return { ok: false, kind: "missing", problem: "not found" };
+    if (error instanceof Deno.errors.NotFound) {
+      const lost = [path, dirname(path)].find(isLinkToNothing);
+      if (lost === undefined) return { ok: false, kind: "missing", problem: "not found" };
+      // Whoever made the link meant something by it, and is not to get the defaults instead (S-13).
+      return { ok: false, kind: "kind", problem: lost === path ? LOST : `in ${shown(lost, 300)}, ${LOST}` };
+    }
     if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable) {
       return { ok: false, kind: "io", problem: "permission denied" };
     }
     return { ok: false, kind: "io", problem: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** What is at a path, or where it leads when it is a link; null when that is nothing. */
+function look(path: string, follow: boolean): Deno.FileInfo | null {
+  try {
+    return follow ? Deno.statSync(path) : Deno.lstatSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+/** What is said of a link whose target is not there. */
+export const LOST = "a link to nothing";
+
+/** True for a symbolic link whose target does not exist. */
+export function isLinkToNothing(path: string): boolean {
+  return look(path, false)?.isSymlink === true && look(path, true) === null;
 }
 
 function showSize(bytes: number): string {
@@ -70,9 +89,58 @@ export function storing<T>(path: string, work: () => T): T {
   }
 }
 
-/** Creates a directory (and those above it) for this user only. An existing one is left as it is. */
-export function ensurePrivateDir(path: string): void {
-  storing(path, () => Deno.mkdirSync(path, { recursive: true, mode: 0o700 }));
+/** Says how others get at a directory or a file; null when they do not. Windows has no such modes. */
+export function exposure(info: Deno.FileInfo): string | null {
+  if (Deno.build.os === "windows") return null;
+  if (info.uid !== null && info.uid !== Deno.uid()) return OWNED_BY_OTHER;
+  return ((info.mode ?? 0) & WRITABLE_BY_OTHERS) !== 0 ? WRITABLE : null;
+}
+
+/**
+ * Creates a directory (and those above it) for this user only. One that is there must be this user's own, not writable
+ * by others and, unless `mayBeLink`, no link. Throws `E_CONFIG_PERM`, `E_STATE_WRITE`.
+ */
+export function ensurePrivateDir(path: string, { mayBeLink = false } = {}): void {
+  const info = storing(path, () => look(path, mayBeLink));
+  if (info === null) storing(path, () => Deno.mkdirSync(path, { recursive: true, mode: 0o700 }));
+  else if (info.isSymlink) throw linked(path);
+  else if (!info.isDirectory) {
+    throw new RunnerError("E_STATE_WRITE", `Cannot write ${shown(path)}: not a directory`, place(path));
+  } else refuseExposed(path, info, "700");
+}
+
+/**
+ * Refuses a file for state that another user could change or have put there: one that is a link, that is not this
+ * user's own or that others may write to (`E_CONFIG_PERM`), and what is no file (`E_STATE`). None at all is fine.
+ *
+ * Best effort: Deno has no O_NOFOLLOW, so the file could be another one when it is opened. Only this user can bring
+ * that about as long as the directories of the path are as {@linkcode ensurePrivateDir} has them.
+ */
+export function checkStateFile(path: string): void {
+  const info = storing(path, () => look(path, false));
+  if (info === null) return;
+  if (info.isSymlink) throw linked(path);
+  if (!info.isFile) throw new RunnerError("E_STATE", "not a regular file", place(path));
+  refuseExposed(path, info, "600");
+}
+
+function refuseExposed(path: string, info: Deno.FileInfo, mode: string): void {
+  const problem = exposure(info);
+  if (problem === null) return;
+  throw new RunnerError("E_CONFIG_PERM", problem, {
+    where: shown(path, 300),
+    hint: problem === WRITABLE
+      ? `see what is in it, then run chmod ${mode} ${shown(path, 300)}`
+      : "move it away, or use another AGENT_RELAY_HOME",
+  });
+}
+
+function linked(path: string): RunnerError {
+  return new RunnerError("E_CONFIG_PERM", "a link, which state is not kept behind", place(path));
+}
+
+function place(path: string): { where: string; hint: string } {
+  return { where: shown(path, 300), hint: "move it away" };
 }
 
 /**
@@ -95,28 +163,32 @@ export function writeFileAtomic(path: string, text: string): void {
 
 /**
  * Writes a file 0600 that does not exist yet, complete from the first moment it can be seen. Returns false when
- * it is there already (also when another process was faster): a hard link, unlike a rename, never replaces.
+ * it is there already (also when another process was faster): a hard link, unlike a rename, never replaces. Throws
+ * `E_STATE_WRITE`.
  */
 export function writeFileOnce(path: string, text: string): boolean {
   const temporary = join(dirname(path), `.${basename(path)}.${randomHex(6)}.tmp`);
-  writeNew(temporary, text);
-  try {
-    Deno.linkSync(temporary, path);
-    syncDir(dirname(path));
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return false;
-    throw error;
-  } finally {
-    Deno.removeSync(temporary);
-  }
+  return storing(path, () => {
+    writeNew(temporary, text);
+    try {
+      Deno.linkSync(temporary, path);
+      syncDir(dirname(path));
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.AlreadyExists) return false;
+      throw error;
+    } finally {
+      Deno.removeSync(temporary);
+    }
+  });
 }
 
 /**
  * Makes sure that a file exists and is 0600, without touching what is in it. For files that somebody else (SQLite)
- * opens and whose side files take over its mode.
+ * opens and whose side files take over its mode. Throws as {@linkcode checkStateFile} does, and `E_STATE_WRITE`.
  */
 export function ensurePrivateFile(path: string): void {
+  checkStateFile(path);
   storing(path, () => {
     Deno.openSync(path, { append: true, create: true, mode: 0o600 }).close();
     if (Deno.build.os !== "windows") Deno.chmodSync(path, 0o600);

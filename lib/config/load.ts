@@ -61,7 +61,7 @@ async function loadFile(
         hint: `run chmod 600 ${shown(path, 300)}`,
       });
     }
-    problems.push(`${name}: ${file.problem}`);
+    problems.push(`${name}${file.kind === "io" ? ":" : " is"} ${file.problem}`);
     return {};
   }
   const scanned = scanJson(file.text);

@@ -1,24 +1,24 @@
 import { isAbsolute, join } from "@std/path";
 import { RunnerError, shown } from "../base/errors.ts";
+import { exposure, isLinkToNothing, LOST } from "../base/private_file.ts";
 import type { Paths } from "./contract.ts";
-
-const WORLD_WRITABLE = 0o002;
 
 /**
  * Returns where everything is: below `AGENT_RELAY_HOME`, by default `~/.agent-relay`. Throws `E_HOME` when there is
- * no home, when the variable is not absolute, or when the place is no directory or others may write into it.
+ * no home, when the variable is not absolute, or when the place is no directory, is another user's or others may
+ * write into it. It may be a link: what counts is where that leads.
  */
 export function resolvePaths(env: Readonly<Record<string, string>>): Paths {
   const home = findHome(env);
   try {
     const info = Deno.statSync(home);
     if (!info.isDirectory) throw bad("is not a directory", home);
-    if (Deno.build.os !== "windows" && ((info.mode ?? 0) & WORLD_WRITABLE) !== 0) {
-      throw bad("is writable by others", home, `run chmod 700 ${shown(home)}`);
-    }
+    const exposed = exposure(info);
+    if (exposed !== null) throw bad(`is ${exposed}`, home, `run chmod 700 ${shown(home)}, as its owner`);
   } catch (error) {
     if (error instanceof RunnerError) throw error;
     if (!(error instanceof Deno.errors.NotFound)) throw bad("cannot be read", home);
+    if (isLinkToNothing(home)) throw bad(`is ${LOST}`, home);
   }
   return {
     home,

@@ -2,6 +2,7 @@ import { basename, dirname, join } from "@std/path";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { checkStateFile, ensurePrivateDir } from "../base/private_file.ts";
 import type { Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
 import { headerProblem } from "./header.ts";
 import { refuseNewer } from "./schema.ts";
@@ -23,8 +24,9 @@ const PLACE =
  * Opens the durable memory of an agent: SQLite, WAL, synchronous=FULL, every row with a checksum.
  *
  * A file whose content is damaged is moved to `quarantine/` beside it, never deleted, and what can be read of it is
- * taken over into a new one: the relay still holds everything unread. Throws `E_STATE` for a newer schema and
- * `E_STATE_WRITE` when the place cannot be written.
+ * taken over into a new one: the relay still holds everything unread. Throws `E_STATE` for a newer schema and for what
+ * is no file, `E_CONFIG_PERM` for one that is a link or not this user's, and `E_STATE_WRITE` when the place cannot be
+ * written.
  */
 export function openJournal(options: JournalOptions): Journal {
   return new LastingJournal(options);
@@ -91,6 +93,8 @@ class LastingJournal implements Journal {
 }
 
 function openFile(options: JournalOptions): SqliteJournal {
+  // Before anything opens it: what is no file may not even answer.
+  checkStateFile(options.path);
   refuseNewer(options.path);
   const found = headerProblem(options.path);
   try {
@@ -153,7 +157,7 @@ function isDamage(error: unknown): boolean {
 
 function quarantineFile({ path, clock, log }: JournalOptions): string {
   const dir = join(dirname(path), "quarantine");
-  Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+  ensurePrivateDir(dir);
   const stamp = new Date(clock.wall()).toISOString().replace(/[:.]/g, "-");
   const target = join(dir, `${stamp}-${basename(path)}`);
   for (const suffix of ["", "-wal", "-shm"]) {

@@ -1,6 +1,6 @@
 import { join } from "@std/path";
 import { type Clock, delay } from "../base/clock.ts";
-import { storing } from "../base/private_file.ts";
+import { checkStateFile, ensurePrivateDir, storing } from "../base/private_file.ts";
 import { RunnerError } from "../base/errors.ts";
 
 /** An agent's state directory, held by this process alone. */
@@ -184,11 +184,13 @@ function openLock(dir: string, path: string): { file: Deno.FsFile; locked: boole
     for (let tries = 1;; tries++) {
       let file: Deno.FsFile;
       try {
-        Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+        ensurePrivateDir(dir);
+        checkStateFile(path);
         file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
       } catch (error) {
         // It went after it was made, or while it was found to be there.
-        const went = error instanceof Deno.errors.NotFound || error instanceof Deno.errors.AlreadyExists;
+        const cause = error instanceof RunnerError ? error.cause : error;
+        const went = cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.AlreadyExists;
         if (went && tries < OPEN_TRIES) continue;
         throw error;
       }

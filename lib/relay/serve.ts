@@ -102,7 +102,8 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
     throw portTaken(error, hostname, port);
   }
   try {
-    ensurePrivateDir(dirname(options.dbPath));
+    // The home, which may be a link; a database elsewhere is for its user to place.
+    ensurePrivateDir(dirname(options.dbPath), { mayBeLink: true });
     ensurePrivateFile(options.dbPath);
     service = new RelayService({ ...options, leaseMs: options.leaseMs ?? LEASE_MS });
   } catch (error) {

@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path";
+import { RunnerError } from "../../lib/base/errors.ts";
 import { readPrivateFile, writeFileAtomic, writeFileOnce } from "../../lib/base/private_file.ts";
 import { RUN_ARGS, TestHome } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
@@ -100,5 +101,29 @@ Deno.test("readPrivateFile refuses what others can change or, for secrets, read"
     assertEquals(large.ok ? "" : large.kind, "size");
     const directory = await readPrivateFile(dir, { maxBytes: 10, secret: false });
     assertEquals(directory.ok ? "" : directory.kind, "kind");
+  });
+});
+
+Deno.test("a home that is a link of its user's, or that others can read, is a home", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    Deno.renameSync(home.home, join(dir, "dotfiles"));
+    Deno.symlinkSync("dotfiles", home.home);
+    Deno.chmodSync(join(dir, "dotfiles"), 0o755);
+    // As who keeps his settings elsewhere has it.
+    Deno.renameSync(join(home.home, "config.json"), join(dir, "settings.json"));
+    Deno.symlinkSync(join(dir, "settings.json"), join(home.home, "config.json"));
+    const agent = home.start(["echo", "--headless", "--label", "api"]);
+    await home.untilReady("api");
+    agent.kill("SIGTERM");
+    assertEquals(await agent.ended(), 0, agent.err);
+  });
+});
+
+Deno.test("writeFileOnce() says where it cannot write, as everything that stores does", async () => {
+  await withTempDir((dir) => {
+    const error = assertThrows(() => writeFileOnce(join(dir, "gone", "file"), "x"), RunnerError);
+    assertEquals(error.code, "E_STATE_WRITE");
+    assertStringIncludes(error.message, join(dir, "gone", "file"));
   });
 });

@@ -1,4 +1,4 @@
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import type { TestHome } from "./runner_process.ts";
 
 /** One bad input and the exact answer to it. */
@@ -22,6 +22,21 @@ const provider = (name: string, text: string) => (home: TestHome) =>
 function write(path: string, text: string, mode = 0o600): void {
   Deno.writeTextFileSync(path, text);
   Deno.chmodSync(path, mode);
+}
+
+const ROOT = Deno.build.os !== "windows" && Deno.uid() === 0;
+
+/** What an agent of a fixed id keeps its state in; a run without a relay needs no more. */
+const place = ["echo", "--headless", "--agent-id", "a", "--no-relay", "--prompt", "hello", "--once"];
+const STATE_DIRS = ["state", "state/a", "logs"];
+const STATE_FILES = ["state/a/lock", "state/a/journal.db", "logs/a.log"];
+
+/** Puts a link into the home, to what `make` makes below the working directory. */
+function link(home: TestHome, path: string, make: (target: string) => void): void {
+  const target = join(home.cwd, "target");
+  make(target);
+  Deno.mkdirSync(dirname(join(home.home, path)), { recursive: true, mode: 0o700 });
+  Deno.symlinkSync(target, join(home.home, path));
 }
 
 const TOKEN = "s3cret-token-value";
@@ -231,6 +246,86 @@ export const BAD_INPUTS: readonly BadInput[] = [
     says: /writable by others/,
   },
   {
+    row: "25d",
+    args: echo,
+    prepare: (home) => Deno.chmodSync(home.home, 0o770),
+    code: "E_HOME",
+    exit: 3,
+    says: /writable by others.*run chmod 700/,
+  },
+  {
+    row: "25e",
+    args: echo,
+    ...(ROOT
+      ? { prepare: (home: TestHome) => Deno.chownSync(home.home, 65_534, null) }
+      : { env: { AGENT_RELAY_HOME: "/usr" } }),
+    code: "E_HOME",
+    exit: 3,
+    says: /owned by another user/,
+  },
+  {
+    row: "25f",
+    args: echo,
+    prepare: (home) => {
+      Deno.removeSync(home.home, { recursive: true });
+      Deno.symlinkSync("gone", home.home);
+    },
+    code: "E_HOME",
+    exit: 3,
+    says: /a link to nothing/,
+  },
+  // S-5: state is never kept behind a link, in what others may write to, or in what is theirs.
+  ...STATE_DIRS.flatMap((path, i): BadInput[] => [
+    {
+      row: `S-5 dir ${i + 1}a`,
+      args: place,
+      prepare: (home) => {
+        Deno.mkdirSync(join(home.home, path), { recursive: true, mode: 0o700 });
+        Deno.chmodSync(join(home.home, path), 0o777);
+      },
+      code: "E_CONFIG_PERM",
+      exit: 3,
+      says: new RegExp(`writable by others \\(.*/${path}\\).*run chmod 700 /`),
+    },
+    {
+      row: `S-5 dir ${i + 1}b`,
+      args: place,
+      prepare: (home) => link(home, path, (target) => Deno.mkdirSync(target, { mode: 0o700 })),
+      code: "E_CONFIG_PERM",
+      exit: 3,
+      says: new RegExp(`a link, which state is not kept behind \\(.*/${path}\\)`),
+    },
+  ]),
+  ...STATE_FILES.flatMap((path, i): BadInput[] => [
+    {
+      row: `S-5 file ${i + 1}a`,
+      args: place,
+      prepare: (home) => link(home, path, (target) => write(target, "", 0o644)),
+      code: "E_CONFIG_PERM",
+      exit: 3,
+      says: new RegExp(`a link, which state is not kept behind \\(.*/${path}\\)`),
+    },
+    {
+      row: `S-5 file ${i + 1}b`,
+      args: place,
+      prepare: (home) => {
+        Deno.mkdirSync(dirname(join(home.home, path)), { recursive: true, mode: 0o700 });
+        write(join(home.home, path), "", 0o622);
+      },
+      code: "E_CONFIG_PERM",
+      exit: 3,
+      says: new RegExp(`writable by others \\(.*/${path}\\).*run chmod 600 /`),
+    },
+    {
+      row: `S-5 file ${i + 1}c`,
+      args: place,
+      prepare: (home) => Deno.mkdirSync(join(home.home, path), { recursive: true, mode: 0o700 }),
+      code: "E_STATE",
+      exit: 7,
+      says: new RegExp(`not a regular file \\(.*/${path}\\)\\. move it away`),
+    },
+  ]),
+  {
     row: "26",
     args: ["claude", "--headless"],
     prepare: provider("claude", '{"command":"claude-rig"}'),
@@ -393,6 +488,36 @@ export const BAD_INPUTS: readonly BadInput[] = [
     code: "E_CONFIG",
     exit: 3,
     says: /not a regular file/,
+  },
+  {
+    row: "S-13a",
+    args: echo,
+    prepare: (home) => {
+      Deno.removeSync(join(home.home, "config.json"));
+      Deno.symlinkSync("gone", join(home.home, "config.json"));
+    },
+    code: "E_CONFIG",
+    exit: 3,
+    says: /config\.json is a link to nothing/,
+  },
+  {
+    row: "S-13b",
+    args: echo,
+    prepare: (home) => Deno.symlinkSync("gone", join(home.home, "providers", "echo.json")),
+    code: "E_CONFIG",
+    exit: 3,
+    says: /providers\/echo\.json is a link to nothing/,
+  },
+  {
+    row: "S-13c",
+    args: echo,
+    prepare: (home) => {
+      Deno.removeSync(join(home.home, "providers"));
+      Deno.symlinkSync("gone", join(home.home, "providers"));
+    },
+    code: "E_CONFIG",
+    exit: 3,
+    says: /providers\/echo\.json is in \/.*providers, a link to nothing/,
   },
   {
     row: "40",

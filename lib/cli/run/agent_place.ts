@@ -33,7 +33,8 @@ export async function takePlace(
 ): Promise<AgentPlace> {
   const { clock, log, terminal } = deps;
   const { paths, provider } = settings;
-  ensurePrivateDir(paths.home);
+  ensurePrivateDir(paths.home, { mayBeLink: true });
+  ensurePrivateDir(paths.stateDir);
   const machine = Deno.hostname();
   const identity = { host: machine, provider, label: settings.label.value, cwd: settings.cwd.value };
   const fixedId = settings.agentId.value;

@@ -1,6 +1,6 @@
 import { dirname, join } from "@std/path";
 import { jsonLine, type LogLine, type LogSink } from "../../base/logger.ts";
-import { ensurePrivateDir } from "../../base/private_file.ts";
+import { checkStateFile, ensurePrivateDir } from "../../base/private_file.ts";
 
 const FILE_BYTES = 10 * 1024 * 1024;
 /** Files of a log: the one that is written, and the rotated ones `.1` to `.4`. */
@@ -12,7 +12,7 @@ const EARLY_LINES = 100;
 /** A sink into a private file that is rotated: at most 5 files of 10 MiB. */
 export interface LogFile {
   sink: LogSink;
-  /** Begins to write; what was logged before comes first. Throws what opening a file throws. */
+  /** Begins to write; what was logged before comes first. Throws what opening a file throws, and `E_CONFIG_PERM`. */
   open(path: string): void;
   /** Idempotent. */
   close(): void;
@@ -83,6 +83,7 @@ function rotated(target: { path: string; file: Deno.FsFile; size: number }): voi
 }
 
 function append(path: string): Deno.FsFile {
+  checkStateFile(path);
   return Deno.openSync(path, { append: true, create: true, mode: 0o600 });
 }
 

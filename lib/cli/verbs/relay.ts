@@ -39,7 +39,7 @@ async function serve({ flags }: Invocation, io: Io): Promise<number> {
   const hostname = text("host") ?? "127.0.0.1";
   const port = Number(text("port") ?? config.relayPort ?? DEFAULT_RELAY_PORT);
   const tokenFile = text("token-file");
-  ensurePrivateDir(paths.home);
+  ensurePrivateDir(paths.home, { mayBeLink: true });
   const token = flags["no-auth"] === true
     ? null
     : tokenFile !== undefined
