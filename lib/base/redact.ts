@@ -30,7 +30,7 @@ export function createRedactor(): Redactor {
       return result.replace(/\b(bearer|x-agent-relay-token:?)\s+[^\s"',]+/gi, `$1 ${MASK}`)
         // The scheme is not part of the match: looking for it would start anew at every letter of a long word, and a
         // megabyte without a space would hold the event loop for hours.
-        .replace(/(?<=:\/\/)[^/\s@:]+:[^/\s@]+@/g, `${MASK}@`);
+        .replace(/(?<=:\/\/)[^/\s@]+@/g, `${MASK}@`);
     },
   };
 }

@@ -37,8 +37,10 @@ export function checkRelayUrl(given: string, options: { insecure: boolean; where
   return `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`;
 }
 
+/** What is no URL may have an @ or a slash in its password: everything before the last @ is left out. */
 function withoutUserinfo(text: string): string {
-  return text.replace(/\/\/[^/@]*@/, "//");
+  const scheme = /^\w+:\/\//.exec(text)?.[0] ?? "";
+  return text.includes("@") ? scheme + text.slice(text.lastIndexOf("@") + 1) : text;
 }
 
 function isLoopbackName(hostname: string): boolean {

@@ -135,7 +135,7 @@ export interface HookEvent {
   body: Record<string, unknown>;
 }
 
-/** How a provider ended, with what it said of that; its words are a line of at most 300 characters. */
+/** How a provider ended, with what it said of that, as {@linkcode LastWords} keeps it: secrets may be in it. */
 export interface ProviderExit extends ExitStatus {
   lastWords?: string;
 }

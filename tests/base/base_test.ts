@@ -180,6 +180,8 @@ Deno.test("a redactor hides a secret in every form it may take", () => {
   assertEquals(redactor.redact("short word"), "short word");
   assertEquals(redactor.redact("authorization: Bearer abc.def"), "authorization: Bearer [redacted]");
   assertEquals(redactor.redact("https://user:pass@host/x"), "https://[redacted]@host/x");
+  assertEquals(redactor.redact("https://ghp_token@host/x"), "https://[redacted]@host/x");
+  assertEquals(redactor.redact("https://host/@scope/x a@b"), "https://host/@scope/x a@b");
   assertEquals(["MY_API_KEY", "GITHUB_TOKEN", "PATH"].map(looksSecret), [true, true, false]);
 });
 

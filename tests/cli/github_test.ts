@@ -159,3 +159,9 @@ Deno.test("step outputs cannot be extended by the agent's text, and files are ap
     assertMatch(io.stderr, /GITHUB_OUTPUT cannot be written/);
   });
 });
+
+Deno.test("a summary has room for any number of backticks, and its fence is longer than each run of them", () => {
+  const text = "` ``` ".repeat(100_000);
+  const summary = stepSummary({ ...RESULT, text });
+  assertStringIncludes(summary, "\n````text\n");
+});

@@ -1,8 +1,16 @@
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { join } from "@std/path";
 import { RunnerError } from "../../lib/base/errors.ts";
 import { childEnv } from "../../lib/config/child_env.ts";
 import { newRunnerId, slotId, slug, stableAgentId } from "../../lib/config/identity.ts";
+import { checkRelayUrl } from "../../lib/config/relay_url.ts";
 import { resolveRelay, resolveRun } from "../../lib/config/resolve.ts";
 import { ownRelayToken } from "../../lib/config/token.ts";
 import { IDENTIFIER } from "../../lib/protocol/ids.ts";
@@ -240,4 +248,24 @@ Deno.test("a cancelled job of GitHub has 10 s, so drain and grace are shorter th
     place.file("providers/claude.json", { headless: { shutdownTimeoutMs: 3_000 } });
     assertEquals(await times({ headless: true, "drain-timeout": "1s" }, github), [1_000, 3_000]);
   });
+});
+
+Deno.test("a relay URL that is refused is named without what may be a password in it", () => {
+  const secret = "canary";
+  for (
+    const url of [
+      `https://u:${secret}@h`,
+      `https://u:se/${secret}@h:99999`,
+      `https://u:p@${secret}@h`,
+      `https://${secret}@h`,
+      `gopher://u:${secret}@h/x`,
+      `${secret}@h`,
+    ]
+  ) {
+    const error = assertThrows(
+      () => checkRelayUrl(url, { insecure: false, where: "--relay-url" }),
+      RunnerError,
+    );
+    assertEquals(error.message.includes(secret), false, error.message);
+  }
 });

@@ -1,7 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { noLog } from "../../lib/base/log.ts";
 import type { ExitStatus } from "../../lib/process/contract.ts";
-import type { ProviderSession } from "../../lib/providers/contract.ts";
+import type {
+  ProviderEvent,
+  ProviderExit,
+  ProviderPorts,
+  ProviderSession,
+} from "../../lib/providers/contract.ts";
 import type { Event } from "../../lib/runner/core/types.ts";
 import { ProviderHost } from "../../lib/runner/provider_host.ts";
 import type { RunnerPorts } from "../../lib/runner/ports.ts";
@@ -100,4 +105,30 @@ Deno.test("the core hears of the provider's end also when whoever else is told o
   await host.perform({ type: "stop-provider", graceful: true, timeoutMs: 10_000 });
   await settled();
   assertEquals(events.map((event) => event.type), ["spawned", "exited"]);
+});
+
+Deno.test("what an agent says of its end and of what went wrong is masked before it is cut", async () => {
+  const secret = "sk-canary-0123456789";
+  const redact = (text: string) => text.replaceAll(secret, "[redacted]");
+  const exited = Promise.withResolvers<ProviderExit>();
+  let emit: (event: ProviderEvent) => void = () => {};
+  const adapter = {
+    provider: "leaky",
+    spawn: (_launch: unknown, ports: ProviderPorts) => {
+      emit = ports.emit;
+      return Promise.resolve({ exited: exited.promise, pid: 1 } as ProviderSession);
+    },
+  } as unknown as RunnerPorts["adapter"];
+  const { events, host } = slowHost({ adapter, redact });
+  await host.perform({ type: "spawn", incarnation: 1, resume: null, opening: true, unwanted: [] });
+  await settled();
+  const words = `${"x".repeat(290)} ${secret}`;
+  emit({ type: "failed", deliveryIds: ["d"], failure: "transient", reason: words });
+  emit({ type: "fault", reason: words });
+  emit({ type: "fault", reason: null });
+  exited.resolve({ code: 1, signal: null, lastWords: words });
+  await settled();
+  const said = JSON.stringify(events);
+  assertEquals(said.includes("canary"), false, said);
+  assertEquals(events.map((event) => event.type), ["spawned", "provider", "provider", "provider", "exited"]);
 });

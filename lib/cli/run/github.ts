@@ -42,7 +42,9 @@ export function stepSummary(result: RunResult): string {
       : [["Error", `${result.error.code}: ${result.error.message}`] as [string, string]]),
   ];
   const text = cut(result.text ?? "");
-  const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
+  // Not as arguments of one call: a model can write more of them than a call takes.
+  let longest = 2;
+  for (const [run] of text.matchAll(/`+/g)) longest = Math.max(longest, run.length);
   const fence = "`".repeat(longest + 1);
   return [
     `### ${result.provider.name}: ${result.outcome}`,

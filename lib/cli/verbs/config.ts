@@ -1,5 +1,5 @@
 import { RunnerError, shown } from "../../base/errors.ts";
-import { looksSecret } from "../../base/redact.ts";
+import { createRedactor, looksSecret } from "../../base/redact.ts";
 import type { Setting } from "../../config/contract.ts";
 import { resolveRun } from "../../config/resolve.ts";
 import type { Verb } from "../contract.ts";
@@ -73,8 +73,10 @@ export const run: Verb = async ({ flags, positionals }, io) => {
 };
 
 function maskEnv(setting: Setting<Record<string, string>>): Setting<Record<string, string>> {
+  // A password may also stand in a URL, whatever the variable's name.
+  const urls = createRedactor();
   const value = Object.fromEntries(
-    Object.entries(setting.value).map(([name, text]) => [name, looksSecret(name) ? MASK : text]),
+    Object.entries(setting.value).map(([name, text]) => [name, looksSecret(name) ? MASK : urls.redact(text)]),
   );
   return { ...setting, value };
 }

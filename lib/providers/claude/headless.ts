@@ -1,6 +1,6 @@
 import { lines } from "../../base/bytes.ts";
 import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
-import { messageOf, shown } from "../../base/errors.ts";
+import { messageOf } from "../../base/errors.ts";
 import { isRecord } from "../../protocol/codec.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
 import { ConversationMemory } from "../conversation_memory.ts";
@@ -22,6 +22,8 @@ import { claudeVersion } from "./version.ts";
 import { probeTranscripts } from "./transcript.ts";
 
 const LINE_LIMIT = 64 * 1024 * 1024;
+/** Of a line that makes no sense; the log masks and cuts what it keeps. */
+const LOGGED_CHARS = 8_000;
 const INTERRUPT_MS = 2_000;
 const END_SESSION_MS = 2_000;
 /** A cancelled or completed delivery whose result did not come in this time has none. */
@@ -113,7 +115,7 @@ export class HeadlessClaude implements ProviderSession {
       for await (const line of lines(stderr, { maxLineBytes: 64 * 1024 })) {
         if (line.kind !== "line" || line.text.trim() === "") continue;
         this.#lastWords.take(line.text);
-        this.#ports.log.debug("claude stderr", { line: shown(line.text, 300) });
+        this.#ports.log.debug("claude stderr", { line: line.text });
       }
     } catch { /* the process ended */ }
   }
@@ -123,7 +125,9 @@ export class HeadlessClaude implements ProviderSession {
     try {
       record = JSON.parse(text);
     } catch {
-      return this.#ports.log.debug("claude wrote a line that is not JSON", { line: shown(text, 200) });
+      return this.#ports.log.debug("claude wrote a line that is not JSON", {
+        line: text.slice(0, LOGGED_CHARS),
+      });
     }
     if (!isRecord(record)) return;
     try {

@@ -1,7 +1,7 @@
 import { sha256Hex } from "../../base/hash.ts";
 import { lines } from "../../base/bytes.ts";
 import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
-import { RunnerError, shown } from "../../base/errors.ts";
+import { RunnerError } from "../../base/errors.ts";
 import type { ChildHandle } from "../../process/contract.ts";
 import type { ProviderPorts, ProviderSetup } from "../contract.ts";
 import { LastWords } from "../last_words.ts";
@@ -59,7 +59,7 @@ export async function startServer(
         if (found !== undefined) banner.resolve(found);
         else if (!BANNER.test(line.text)) lastWords.take(line.text);
         if (/address in use/i.test(line.text)) portTaken = true;
-        ports.log.debug("codex stderr", { line: shown(line.text, 300) });
+        ports.log.debug("codex stderr", { line: line.text });
       }
     } catch { /* the process ended */ }
   };
