@@ -11,6 +11,7 @@ import { resolvePaths } from "../../config/paths.ts";
 import { DEFAULT_RELAY_PORT } from "../../config/relay_url.ts";
 import { ownRelayToken, readTokenFile } from "../../config/token.ts";
 import type { RelayServer } from "../../relay/contract.ts";
+import { checkGivenDatabase } from "../../relay/given_database.ts";
 import { serveRelay } from "../../relay/serve.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
 import { runIo } from "../run/run_io.ts";
@@ -39,6 +40,8 @@ async function serve({ flags }: Invocation, io: Io): Promise<number> {
   const hostname = text("host") ?? "127.0.0.1";
   const port = Number(text("port") ?? config.relayPort ?? DEFAULT_RELAY_PORT);
   const tokenFile = text("token-file");
+  const given = text("db");
+  if (given !== undefined) checkGivenDatabase(resolve(io.cwd, given));
   ensurePrivateDir(paths.home, { mayBeLink: true });
   const token = flags["no-auth"] === true
     ? null
@@ -60,7 +63,7 @@ async function serve({ flags }: Invocation, io: Io): Promise<number> {
       serveRelay({
         hostname,
         port,
-        dbPath: resolve(io.cwd, text("db") ?? paths.relayDb),
+        dbPath: resolve(io.cwd, given ?? paths.relayDb),
         token,
         embedded: false,
         version: VERSION,

@@ -1,0 +1,51 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { DatabaseSync } from "node:sqlite";
+import { RunnerError } from "../../lib/base/errors.ts";
+import { checkGivenDatabase } from "../../lib/relay/given_database.ts";
+import { testRelay } from "../support/relay_world.ts";
+import { TestHome } from "../support/runner_process.ts";
+import { withTempDir } from "../support/temp.ts";
+
+Deno.test("a file of somebody else is not made a relay's, and is left as it was", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const text = join(dir, "notes.txt");
+    Deno.writeTextFileSync(text, "hello text\n", { mode: 0o644 });
+    const other = join(dir, "other.db");
+    const db = new DatabaseSync(other);
+    db.exec("PRAGMA user_version = 3; CREATE TABLE mystuff (x)");
+    db.close();
+    Deno.chmodSync(other, 0o644);
+    const link = join(dir, "link.db");
+    Deno.symlinkSync(text, link);
+    const before = [text, other].map((path) => Deno.readFileSync(path));
+    const why = [[text, "not an SQLite file"], [other, "it has other tables"], [link, "a link"], [
+      dir,
+      "not a regular",
+    ]];
+    for (const [path, says] of why) {
+      const { code, err } = await home.run(["relay", "--port", "0", "--db", path!]);
+      assertEquals(code, 7, err);
+      assertStringIncludes(err, `E_STATE]: not the database of a relay: ${says}`);
+    }
+    assertEquals([text, other].map((path) => Deno.readFileSync(path)), before);
+    assertEquals([text, other].map((path) => Deno.statSync(path).mode! & 0o777), [0o644, 0o644]);
+    const nowhere = await home.run(["relay", "--port", "0", "--db", join(dir, "gone", "x.db")]);
+    assertEquals(nowhere.code, 7);
+    assertStringIncludes(nowhere.err, "E_STATE_WRITE]: there is no directory");
+    assertThrows(() => Deno.statSync(join(dir, "gone")), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("a relay's own database, an empty file and none are taken", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    await relay.stop();
+    checkGivenDatabase(join(dir, "relay.db"));
+    checkGivenDatabase(join(dir, "new.db"));
+    Deno.writeTextFileSync(join(dir, "empty.db"), "");
+    checkGivenDatabase(join(dir, "empty.db"));
+    assertThrows(() => checkGivenDatabase(join(dir, "gone", "x.db")), RunnerError);
+  });
+});
