@@ -1,4 +1,4 @@
-import { isAbsolute, join, resolve } from "@std/path";
+import { dirname, isAbsolute, join, resolve } from "@std/path";
 import { RunnerError, shown } from "../base/errors.ts";
 
 const EXECUTABLE = 0o111;
@@ -16,7 +16,21 @@ export function resolveCommand(
   const name = shown(command);
   const file = `providers/${options.provider}.json`;
   if (command.includes("/") || (Deno.build.os === "windows" && command.includes("\\"))) {
-    const path = isAbsolute(command) ? command : resolve(options.cwd, command);
+    if (!isAbsolute(command)) {
+      // A repository could bring one along.
+      throw new RunnerError("E_PROVIDER_CMD", `"${name}" is not an absolute path`, {
+        hint: `write ${
+          shown(resolve(options.cwd, command), 200)
+        } as command in ${file}, if that is what you mean`,
+      });
+    }
+    const path = command;
+    if (kindOf(path) === "program" && isOpenToAll(dirname(path))) {
+      throw new RunnerError("E_PROVIDER_CMD", `"${name}" is in a directory that everybody may write to`, {
+        where: shown(dirname(path), 300),
+        hint: "move it, or take the permission away",
+      });
+    }
     const kind = kindOf(path);
     if (kind === "program") return checkFormat(path, name);
     if (kind === "missing") {

@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { CommandUpdatePayload } from "../protocol/frames.ts";
 import type { StageReport } from "../protocol/message.ts";
-import type { RelayBus } from "../sdk/contract.ts";
+import type { CallFailure, RelayBus } from "../sdk/contract.ts";
 
 /** Stage reports kept while the relay is away or slow; beyond it they are shortened to {@linkcode REPORT_KEPT}. */
 const REPORT_LIMIT = 20_000;
@@ -138,7 +138,7 @@ export class Outbox {
       if (transport.state !== "registered") return;
       if (this.#updates.length > 0) {
         const sent = await this.#bus.updateCommand(this.#updates[0]!);
-        if (!sent.ok && sent.kind !== "rejected") return this.#retryLater();
+        if (!sent.ok && !isRefused(sent)) return this.#retryLater();
         const { commandId, status } = this.#updates.shift()!;
         if (status === "succeeded" || status === "failed") this.#told(commandId);
       } else if (this.#due > 0) {
@@ -151,7 +151,7 @@ export class Outbox {
           ? { ok: true as const, value: null }
           : await this.#bus.reportStages(reports);
         this.#underWay = 0;
-        if (!sent.ok && sent.kind !== "rejected") return this.#retryLater();
+        if (!sent.ok && !isRefused(sent)) return this.#retryLater();
         if (!sent.ok) this.#log.warn("the relay refused stage reports", { reason: sent.message });
         this.#reports.splice(0, batch.length);
         this.#due = Math.max(0, this.#due - batch.length);
@@ -160,4 +160,9 @@ export class Outbox {
       }
     }
   }
+}
+
+/** True for an answer that stays the same however often it is asked for; what waits behind it must not wait for ever. */
+function isRefused({ kind }: CallFailure): boolean {
+  return kind === "rejected" || kind === "auth";
 }

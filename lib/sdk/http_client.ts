@@ -61,7 +61,7 @@ export class RelayHttpClient implements RelayHttp {
   }
 
   send(input: SendInput, signal?: AbortSignal): Promise<CallResult<SendResult>> {
-    return this.#call("POST", "/api/messages", { body: input, signal }, (value) => {
+    return this.#call("POST", "/api/messages", { body: input, signal, maxBytes: PAGE }, (value) => {
       const message = validateMessage(value.message);
       return message.ok && Array.isArray(value.recipients) ? value as unknown as SendResult : undefined;
     });

@@ -491,3 +491,23 @@ Deno.test("a result of an earlier run does not pass for the one of a run that wa
     assertEquals([next.code, next.out], [0, "echo: y\n"], "the prompt of the killed run is not done again");
   });
 });
+
+Deno.test("a command line that is not understood leaves no result of an earlier run", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const file = join(home.cwd, "r.json");
+    for (const given of [["--result", "r.json"], [`--result=${file}`]]) {
+      const first = await home.run(["echo", "--once", "--no-relay", "--prompt", "ok", ...given]);
+      assertEquals(first.code, 0, first.err);
+      assertEquals(JSON.parse(Deno.readTextFileSync(file)).outcome, "succeeded");
+      const second = await home.run(["echo", "--once", ...given, "--prompt", "hi", "--bogus"]);
+      assertEquals(second.code, 2);
+      assertEquals([...Deno.readDirSync(home.cwd)], []);
+    }
+    // What a run would not replace is not removed either.
+    Deno.mkdirSync(file);
+    assertEquals((await home.run(["echo", "--result", "r.json", "--bogus"])).code, 2);
+    assertEquals(Deno.statSync(file).isDirectory, true);
+    Deno.removeSync(file);
+  });
+});

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { systemClock } from "../../lib/base/clock.ts";
 import { RunnerError } from "../../lib/base/errors.ts";
 import { noLog } from "../../lib/base/log.ts";
-import { endLeftovers, noteRun } from "../../lib/process/leftovers.ts";
+import { endLeftovers, hasRunNote, noteRun } from "../../lib/process/leftovers.ts";
 import { lockInstance, lockInstanceAfterEnd } from "../../lib/process/lock.ts";
 import {
   createProcesses,
@@ -214,6 +214,28 @@ Deno.test("endLeftovers ends what an earlier run left, by its marker and not by 
     assertEquals(await endLeftovers({ stateDir: dir, clock: systemClock, log: noLog }), 0);
     Deno.writeTextFileSync(join(dir, "run.json"), "\0garbage");
     assertEquals(await endLeftovers({ stateDir: dir, clock: systemClock, log: noLog }), 0);
+  });
+});
+
+Deno.test("a run that could not be looked after stays noted beside the next one", async () => {
+  await withTempDir(async (dir) => {
+    const [first, second] = [crypto.randomUUID(), crypto.randomUUID()];
+    noteRun(dir, first);
+    const swept: string[] = [];
+    const answers = new Map<string, number>([[first, -1], [second, 2]]);
+    const guard = (runId: string) => ({
+      sweep: () => Promise.resolve((swept.push(runId), answers.get(runId)!)),
+      dispose: () => Promise.resolve(),
+    });
+    const end = () => endLeftovers({ stateDir: dir, clock: systemClock, log: noLog, guard });
+    assertEquals(await end(), 0);
+    assertEquals(hasRunNote(dir), true);
+    noteRun(dir, second);
+    assertEquals(await end(), 2);
+    answers.set(first, 1);
+    assertEquals(await end(), 1);
+    assertEquals(swept, [first, first, second, first]);
+    assertEquals(hasRunNote(dir), false);
   });
 });
 

@@ -52,7 +52,7 @@ export async function takePlace(
   const processes = createProcesses({ runId, clock, log: log.child("process"), terminal });
   undo.add(async () => {
     await processes.dispose({ graceMs: 0 });
-    forgetRun(dir);
+    forgetRun(dir, runId);
   });
   return {
     agentId,
