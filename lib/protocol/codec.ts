@@ -17,8 +17,13 @@ export const BODY_LIMIT = 1024 * 1024;
 const BODY_JSON_LIMIT = 3 * 1024 * 1024;
 /** Largest payload and meta of a message together, as JSON in UTF-8. */
 const EXTRA_LIMIT = 512 * 1024;
-/** Deepest nesting taken; the parser itself would take 200,000. */
-const DEPTH_LIMIT = 32;
+/** Deepest nesting that is read; the parser itself would take 200,000. */
+export const DEPTH_LIMIT = 32;
+/**
+ * Deepest nesting that a relay takes of what it hands on, like a payload: it comes out again inside a frame, a page or a
+ * receipt, and every client must be able to read it there.
+ */
+export const PART_DEPTH = 24;
 const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype"]);
 
 /** A decoded value or the reason why it was refused. */
@@ -27,34 +32,42 @@ export type Decoded<T> = { ok: true; value: T } | { ok: false; reason: string };
 const refuse = (reason: string): { ok: false; reason: string } => ({ ok: false, reason });
 
 /** Parses JSON text with bounds on size and depth and without prototype keys; never throws. */
-export function decodeJson(text: string, limit = FRAME_LIMIT): Decoded<unknown> {
+export function decodeJson(text: string, limit = FRAME_LIMIT, maxDepth = DEPTH_LIMIT): Decoded<unknown> {
+  const parsed = parse(text, limit);
+  if (!parsed.ok) return parsed;
+  const problem = problemOf(parsed.value, maxDepth);
+  return problem === null ? parsed : refuse(problem);
+}
+
+function parse(text: string, limit: number): Decoded<unknown> {
   if (text.length > limit) return refuse(`larger than ${limit} bytes`);
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return { ok: true, value: JSON.parse(text) };
   } catch {
     return refuse("not JSON");
   }
-  const problem = inspect(value, 0);
-  return problem === null ? { ok: true, value } : refuse(problem);
 }
 
-function inspect(value: unknown, depth: number): string | null {
-  if (typeof value !== "object" || value === null) return null;
-  if (depth >= DEPTH_LIMIT) return `deeper than ${DEPTH_LIMIT}`;
-  if (Array.isArray(value)) {
-    for (const item of value) {
-      const problem = inspect(item, depth + 1);
+/** Says why a parsed value is not taken: nested deeper than `maxDepth`, or with a prototype key. Null when it is. */
+export function problemOf(value: unknown, maxDepth: number): string | null {
+  const inspect = (value: unknown, depth: number): string | null => {
+    if (typeof value !== "object" || value === null) return null;
+    if (depth >= maxDepth) return `deeper than ${maxDepth}`;
+    if (Array.isArray(value)) {
+      for (const item of value) {
+        const problem = inspect(item, depth + 1);
+        if (problem !== null) return problem;
+      }
+      return null;
+    }
+    for (const key of Object.keys(value)) {
+      if (FORBIDDEN_KEYS.has(key)) return `key ${key} not allowed`;
+      const problem = inspect((value as Record<string, unknown>)[key], depth + 1);
       if (problem !== null) return problem;
     }
     return null;
-  }
-  for (const key of Object.keys(value)) {
-    if (FORBIDDEN_KEYS.has(key)) return `key ${key} not allowed`;
-    const problem = inspect((value as Record<string, unknown>)[key], depth + 1);
-    if (problem !== null) return problem;
-  }
-  return null;
+  };
+  return inspect(value, 0);
 }
 
 /** True for a JSON object. */
@@ -68,12 +81,17 @@ const BATCH_LIMIT = 4_096;
 /** A decoded frame, or why it was refused with the id under which its sender waits for an answer. */
 export type DecodedFrame<T> = { ok: true; value: T } | { ok: false; reason: string; id?: string };
 
-/** The frames of a text, each decoded for itself, so that a bad one is refused alone. */
-function decodeFrames<T>(text: string, decode: (frame: unknown) => Decoded<T>): DecodedFrame<T>[] {
-  const json = decodeJson(text);
+/** The frames of a text, each judged and decoded for itself, so that a bad one is refused alone. */
+function decodeFrames<T>(
+  text: string,
+  decode: (frame: unknown) => Decoded<T>,
+  maxDepth = DEPTH_LIMIT,
+): DecodedFrame<T>[] {
+  const json = parse(text, FRAME_LIMIT);
   if (!json.ok) return [json];
   const each = (frame: unknown): DecodedFrame<T> => {
-    const decoded = decode(frame);
+    const problem = problemOf(frame, maxDepth);
+    const decoded = problem === null ? decode(frame) : refuse(problem);
     if (decoded.ok || !isRecord(frame) || typeof frame.id !== "string" || frame.id.length > 128) {
       return decoded;
     }
@@ -215,7 +233,8 @@ const ALIASES: Record<string, string> = {
 
 /** Decodes what a client sent. A payload has the members of its type; unknown types are refused by name. */
 export function decodeClientFrames(text: string): DecodedFrame<ClientFrame>[] {
-  return decodeFrames(text, clientFrame);
+  // A frame, its payload, and then what is handed on.
+  return decodeFrames(text, clientFrame, PART_DEPTH + 2);
 }
 
 function clientFrame(value: unknown): Decoded<ClientFrame> {

@@ -40,7 +40,6 @@ export function serveBus(
     mustBe(caller, agentId);
     const registered = await service.register(frame.payload, boundTo(caller));
     if (socket.readyState !== WebSocket.OPEN) return;
-    out.taken = frame.payload.batch === true;
     connection = service.hub.attach({
       socket,
       out,
@@ -50,6 +49,8 @@ export function serveBus(
     });
     answer({ type: "ack", id: frame.id, payload: { frameId: frame.id, ok: true, ...registered } });
     answer({ type: "registered", id: frame.id, payload: registered });
+    // Not before: the answer comes in a text of its own, so that nothing which waits for the agent can keep it off the bus.
+    out.taken = frame.payload.batch === true;
     service.welcome(connection);
   };
 

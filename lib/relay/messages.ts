@@ -5,6 +5,7 @@ import type { Message, SendInput, SendResult } from "../protocol/message.ts";
 import type { AgentDirectory } from "./agents.ts";
 import type { RelayDatabase } from "./database.ts";
 import { storedText } from "./stored_text.ts";
+import { type Unreadable, weigh } from "./unreadable.ts";
 
 /** Undelivered mail is kept for so long. */
 export const KEEP_MS = 7 * 86_400_000;
@@ -72,10 +73,13 @@ const ANSWERS = `m.reply_to = ?1 AND (
 export class MessageStore {
   readonly #db: RelayDatabase;
   readonly #agents: AgentDirectory;
+  readonly #unreadable: (found: Unreadable) => void;
 
-  constructor(db: RelayDatabase, agents: AgentDirectory) {
+  /** `unreadable` is called for what was found and is not handed out; must not throw. */
+  constructor(db: RelayDatabase, agents: AgentDirectory, unreadable: (found: Unreadable) => void = () => {}) {
     this.#db = db;
     this.#agents = agents;
+    this.#unreadable = unreadable;
   }
 
   /**
@@ -265,7 +269,18 @@ export class MessageStore {
       id,
       agentId,
     );
-    return row === undefined ? undefined : this.#message(row, row.generation);
+    if (row === undefined) return undefined;
+    const message = this.#message(row, row.generation);
+    return this.#weigh(message, agentId) === null ? undefined : message;
+  }
+
+  /** Bytes of a message as it is sent, null when it cannot be. */
+  #weigh(message: Message, agentId: string): number | null {
+    const found = weigh(message);
+    if (!("reason" in found)) return found.bytes;
+    const { id, generation = 0 } = message;
+    this.#unreadable({ messageId: id, agentId, generation, reason: found.reason });
+    return null;
   }
 
   /** Agent ids the message was stored for. */
@@ -294,26 +309,33 @@ export class MessageStore {
     limit: number,
     now: number,
   ): { messages: Message[]; more: boolean } {
-    const rows = this.#db.all<MessageRow & { generation: number }>(
-      `SELECT ${COLUMNS}, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
-       WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
-         AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ? OR m.claim_expires_at <= ?)
-       ORDER BY r.message_id LIMIT ?`,
-      agentId,
-      sinceId,
-      agentId,
-      now,
-      limit,
-    );
-    const recipients = this.#recipientsOf(rows.map(({ id }) => id));
     const messages: Message[] = [];
     let bytes = 0;
-    for (const row of rows) {
-      bytes += row.bytes ?? 0;
-      if (messages.length > 0 && bytes > PAGE_BYTES) return { messages, more: true };
-      messages.push(this.#message(row, row.generation, recipients.get(row.id)));
+    for (let since = sinceId;;) {
+      const rows = this.#db.all<MessageRow & { generation: number }>(
+        `SELECT ${COLUMNS}, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
+         WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
+           AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ? OR m.claim_expires_at <= ?)
+         ORDER BY r.message_id LIMIT ?`,
+        agentId,
+        since,
+        agentId,
+        now,
+        limit,
+      );
+      const recipients = this.#recipientsOf(rows.map(({ id }) => id));
+      for (const row of rows) {
+        const message = this.#message(row, row.generation, recipients.get(row.id));
+        const size = this.#weigh(message, agentId);
+        if (size === null) continue;
+        bytes += row.bytes ?? 0;
+        if (messages.length > 0 && bytes > PAGE_BYTES) return { messages, more: true };
+        messages.push(message);
+      }
+      // A page without messages says that there are none: it does not end with what cannot be handed out.
+      if (messages.length > 0 || rows.length < limit) return { messages, more: rows.length === limit };
+      since = rows.at(-1)!.id;
     }
-    return { messages, more: rows.length === limit };
   }
 
   /** Id of the newest message. */

@@ -1,6 +1,6 @@
 import { readAllCapped } from "../base/bytes.ts";
 import { RunnerError } from "../base/errors.ts";
-import { decodeJson, FRAME_LIMIT, isRecord } from "../protocol/codec.ts";
+import { decodeJson, FRAME_LIMIT, isRecord, PART_DEPTH } from "../protocol/codec.ts";
 import { httpStatusOf } from "../protocol/http_status.ts";
 
 const BODY_MS = 10_000;
@@ -35,7 +35,7 @@ export async function readObject(request: Request, maxBytes = FRAME_LIMIT): Prom
     throw new RunnerError("E_TIMEOUT", "the body did not arrive in time");
   }
   if (!body.ok) throw new RunnerError("E_TOO_LARGE", `the body is larger than ${maxBytes} bytes`);
-  const decoded = decodeJson(new TextDecoder().decode(body.bytes), maxBytes);
+  const decoded = decodeJson(new TextDecoder().decode(body.bytes), maxBytes, PART_DEPTH + 1);
   if (!decoded.ok) throw new RunnerError("E_BAD_REQUEST", decoded.reason);
   if (!isRecord(decoded.value)) throw new RunnerError("E_BAD_REQUEST", "expected a JSON object");
   return decoded.value;

@@ -23,6 +23,7 @@ import { keptMeta } from "./meta.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
 import { Sweep } from "./sweep.ts";
+import type { Unreadable } from "./unreadable.ts";
 
 /** Until the first step of the retention. */
 const FIRST_PRUNE_MS = 1_000;
@@ -56,6 +57,8 @@ export class RelayService {
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #listeners = new Set<(event: RelayEvent) => void>();
   readonly #sweep: Sweep;
+  /** What no client can read and is being ended, by message, agent and generation. */
+  readonly #ending = new Set<string>();
   #cancelPrune: () => void;
   #stopped = false;
 
@@ -64,7 +67,7 @@ export class RelayService {
     this.#log = options.log;
     this.#db = new RelayDatabase(options.dbPath, options.clock);
     this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
-    this.messages = new MessageStore(this.#db, this.agents);
+    this.messages = new MessageStore(this.#db, this.agents, (found) => void this.#endUnreadable(found));
     this.#claims = new ClaimStore(this.#db, options.leaseMs);
     this.receipts = new ReceiptStore(this.#db, this.messages);
     this.dead = new DeadLetters(this.#db, this.messages, this.receipts);
@@ -197,6 +200,23 @@ export class RelayService {
     const told = await this.#db.write(() => this.receipts.report(reports, this.now));
     for (const id of new Set(told.map((report) => report.messageId))) this.#wake(`message/${id}`);
     if (told.length > 0) this.#tell("receipt", { reports: told });
+  }
+
+  /** What no client can read would be pushed for ever: it is a dead letter, for a person to see. */
+  async #endUnreadable({ messageId, agentId, generation, reason }: Unreadable): Promise<void> {
+    const key = `${messageId} ${agentId} ${generation}`;
+    if (this.#ending.has(key) || this.#stopped) return;
+    this.#ending.add(key);
+    this.#log.warn("a message cannot be handed out, it is a dead letter now", { messageId, agentId, reason });
+    const evidence = `no client can read it: ${reason}`;
+    try {
+      await this.report([{ messageId, agentId, generation, stage: "dead", at: this.now, evidence }]);
+    } catch (error) {
+      // It is found again when somebody asks for it.
+      this.#log.warn("the end of a message cannot be written", { messageId, error: messageOf(error) });
+    } finally {
+      this.#ending.delete(key);
+    }
   }
 
   /** Opens a dead letter again; its agent gets it at once when it is connected, else when it comes. */

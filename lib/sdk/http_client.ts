@@ -61,6 +61,7 @@ export class RelayHttpClient implements RelayHttp {
   }
 
   send(input: SendInput, signal?: AbortSignal): Promise<CallResult<SendResult>> {
+    // The answer holds the message, whose body alone may fill a small one.
     return this.#call("POST", "/api/messages", { body: input, signal, maxBytes: PAGE }, (value) => {
       const message = validateMessage(value.message);
       return message.ok && Array.isArray(value.recipients) ? value as unknown as SendResult : undefined;
