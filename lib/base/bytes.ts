@@ -62,8 +62,13 @@ function join(parts: Uint8Array[], size: number): Uint8Array {
   return whole;
 }
 
-/** What {@linkcode readAllCapped} found. */
-export type CappedBytes = { ok: true; bytes: Uint8Array } | { ok: false; reason: "too-large" };
+/** Bytes of the beginning that are kept of what is too large. */
+const HEAD_BYTES = 256;
+
+/** What {@linkcode readAllCapped} found; of what is too large, its first 256 bytes at most. */
+export type CappedBytes =
+  | { ok: true; bytes: Uint8Array }
+  | { ok: false; reason: "too-large"; head: Uint8Array };
 
 /**
  * Reads a stream to its end, or gives up (and cancels it) when it is longer than `maxBytes`. Rejects with
@@ -89,7 +94,7 @@ export async function readAllCapped(
       size += value.length;
       if (size > options.maxBytes) {
         await reader.cancel().catch(() => {});
-        return { ok: false, reason: "too-large" };
+        return { ok: false, reason: "too-large", head: (parts[0] ?? value).slice(0, HEAD_BYTES) };
       }
       parts.push(value);
     }

@@ -187,6 +187,11 @@ export class RelayDatabase {
     return this.#prepare(sql).all(...values) as T[];
   }
 
+  /** The rows of a query one by one; those after the last one that is taken are not read. */
+  each<T>(sql: string, ...values: SQLInputValue[]): Iterable<T> {
+    return this.#prepare(sql).iterate(...values) as Iterable<T>;
+  }
+
   /** Runs a statement; returns the id of the last insert and the number of rows it changed. */
   run(sql: string, ...values: SQLInputValue[]): { id: number; changes: number } {
     const { lastInsertRowid, changes } = this.#prepare(sql).run(...values);

@@ -1,3 +1,4 @@
+import { utf8Length } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { BUS_CLOSE } from "../protocol/frames.ts";
 import type { BusRole, Command, Message } from "../protocol/message.ts";
@@ -23,8 +24,8 @@ export interface Connection {
   readonly instanceId: string;
   readonly role: BusRole;
   /** Pushed frames that were not acked, by frame id. */
-  readonly unacked: Map<string, { text: string; at: number }>;
-  /** Their length. */
+  readonly unacked: Map<string, { text: string; bytes: number; at: number }>;
+  /** Their bytes on the wire, of which a socket holds no more than the send buffer. */
   unackedBytes: number;
   /** Highest message id pushed on this connection. */
   cursor: number;
@@ -165,8 +166,9 @@ export class Hub {
 
   #push(connection: Connection, id: string, frame: object): void {
     const text = JSON.stringify(frame);
-    connection.unackedBytes += text.length - (connection.unacked.get(id)?.text.length ?? 0);
-    connection.unacked.set(id, { text, at: this.#clock.mono() });
+    const bytes = utf8Length(text);
+    connection.unackedBytes += bytes - (connection.unacked.get(id)?.bytes ?? 0);
+    connection.unacked.set(id, { text, bytes, at: this.#clock.mono() });
     connection.out.send(text);
   }
 
@@ -180,7 +182,7 @@ export class Hub {
     const push = connection.unacked.get(frameId);
     if (push === undefined) return;
     connection.unacked.delete(frameId);
-    connection.unackedBytes -= push.text.length;
+    connection.unackedBytes -= push.bytes;
     // In pages: a query for every ack would cost more than the messages it brings.
     const half = connection.unacked.size <= IN_FLIGHT / 2 && connection.unackedBytes <= IN_FLIGHT_BYTES / 2;
     if (connection.behind && half) this.pump(connection.agentId);

@@ -9,7 +9,7 @@ import { type Unreadable, weigh } from "./unreadable.ts";
 
 /** Undelivered mail is kept for so long. */
 export const KEEP_MS = 7 * 86_400_000;
-/** Bytes of bodies in one page of unread messages. */
+/** Bytes of one page of unread messages; a client reads 4 MiB. */
 const PAGE_BYTES = 2 * 1024 * 1024;
 /** Recipients whose mail is closed in one step when its time is over. */
 const EXPIRE_STEP = 1_000;
@@ -300,7 +300,7 @@ export class MessageStore {
   }
 
   /**
-   * Messages an agent has not read, by id above `sinceId`: at most `limit` and 2 MiB of bodies, but at least
+   * Messages an agent has not read, by id above `sinceId`: at most `limit` and 2 MiB as they are sent, but at least
    * one. Work that another agent holds is left out. `more` when there are further ones.
    */
   unread(
@@ -312,7 +312,7 @@ export class MessageStore {
     const messages: Message[] = [];
     let bytes = 0;
     for (let since = sinceId;;) {
-      const rows = this.#db.all<MessageRow & { generation: number }>(
+      const found = this.#db.each<MessageRow & { generation: number }>(
         `SELECT ${COLUMNS}, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
          WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
            AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ? OR m.claim_expires_at <= ?)
@@ -323,17 +323,27 @@ export class MessageStore {
         now,
         limit,
       );
+      const rows: (MessageRow & { generation: number })[] = [];
+      let stored = 0;
+      let end = true;
+      for (const row of found) {
+        // As JSON a message has no fewer bytes than as it is stored: what will not be in the page is not read.
+        if (stored > PAGE_BYTES || rows.length + 1 === limit) end = false;
+        if (stored > PAGE_BYTES) break;
+        stored += (row.bytes ?? 0) + (row.payload?.length ?? 0) + (row.meta?.length ?? 0);
+        rows.push(row);
+      }
       const recipients = this.#recipientsOf(rows.map(({ id }) => id));
       for (const row of rows) {
         const message = this.#message(row, row.generation, recipients.get(row.id));
         const size = this.#weigh(message, agentId);
         if (size === null) continue;
-        bytes += row.bytes ?? 0;
+        bytes += size;
         if (messages.length > 0 && bytes > PAGE_BYTES) return { messages, more: true };
         messages.push(message);
       }
       // A page without messages says that there are none: it does not end with what cannot be handed out.
-      if (messages.length > 0 || rows.length < limit) return { messages, more: rows.length === limit };
+      if (messages.length > 0 || end) return { messages, more: !end };
       since = rows.at(-1)!.id;
     }
   }

@@ -159,13 +159,25 @@ export class RelayActions {
   }
 
   async #pages(pass: { sinceId: number }): Promise<"reached" | "full" | "failed"> {
-    for (;;) {
+    for (let limit = PAGE;;) {
       const { sinceId } = pass;
-      const page = await this.#ports.http.listUnread(this.#config.agentId, { sinceId, limit: PAGE });
+      const page = await this.#ports.http.listUnread(this.#config.agentId, { sinceId, limit });
       if (!page.ok) {
-        this.#logFailure(page);
-        return "failed";
+        const oversize = page.kind === "unknown" ? page.oversize : undefined;
+        if (oversize !== undefined && limit > 1) {
+          limit = Math.floor(limit / 2);
+          continue;
+        }
+        const tooLarge = oversize?.firstId ?? sinceId;
+        if (tooLarge <= sinceId) {
+          this.#logFailure(page);
+          return "failed";
+        }
+        await this.#passOver(tooLarge);
+        if (pass.sinceId === sinceId) pass.sinceId = tooLarge;
+        continue;
       }
+      limit = Math.min(PAGE, 2 * limit);
       for (const message of page.value) this.#post({ type: "offered", message, paged: true });
       // A new connection may have asked for everything meanwhile.
       if (pass.sinceId !== sinceId) continue;
@@ -176,6 +188,16 @@ export class RelayActions {
       await new Promise<void>((resolve) => this.#ports.afterReadyInput(resolve));
       if (this.#full()) return "full";
     }
+  }
+
+  /** A message that cannot be fetched keeps nothing behind it from the agent, and is not lost without a word. */
+  async #passOver(messageId: number): Promise<void> {
+    const { bus, clock, log } = this.#ports;
+    log.warn("a message is too large to be fetched, the relay is told that it is dead", { messageId });
+    const evidence = "the relay's answer with it is larger than 4 MiB";
+    const { agentId } = this.#config;
+    const told = await bus.reportStages([{ messageId, agentId, stage: "dead", at: clock.wall(), evidence }]);
+    if (!told.ok) log.warn("the relay does not know that a message is dead", { reason: told.message });
   }
 
   /** Learns which dead letters the relay still knows; the others were dropped by a person. */

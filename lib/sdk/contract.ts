@@ -21,7 +21,8 @@ import type {
 /**
  * Why a call to the relay did not succeed. `unknown` means the request may have had its effect (no reply, a
  * cut body, a reply that is not JSON): never take it for success, try again. `silent`: somebody took the connection and
- * said nothing in time.
+ * said nothing in time. `oversize`: the answer is larger than is read; of a page, the id of its first message when that
+ * is known.
  */
 export type CallFailure =
   | { ok: false; kind: "auth"; status: number; message: string }
@@ -36,7 +37,13 @@ export type CallFailure =
     foreign?: true;
   }
   | { ok: false; kind: "unavailable"; message: string; retryAfterMs?: number; foreign?: true }
-  | { ok: false; kind: "unknown"; message: string; silent?: true };
+  | {
+    ok: false;
+    kind: "unknown";
+    message: string;
+    silent?: true;
+    oversize?: { firstId: number | null };
+  };
 
 /** A call's outcome as a value; only a bug throws. */
 export type CallResult<T> = { ok: true; value: T } | CallFailure;

@@ -243,7 +243,10 @@ export class RelayHttpClient implements RelayHttp {
     }
     try {
       const body = await readAllCapped(response.body, { maxBytes: options.maxBytes ?? SMALL, signal });
-      if (!body.ok) return { ok: false, kind: "unknown", message: "the reply is too large" };
+      if (!body.ok) {
+        const firstId = firstIdOf(body.head);
+        return { ok: false, kind: "unknown", message: "the reply is too large", oversize: { firstId } };
+      }
       bytes = body.bytes;
     } catch (error) {
       options.signal?.throwIfAborted();
@@ -252,6 +255,12 @@ export class RelayHttpClient implements RelayHttp {
     }
     return judge(response, new TextDecoder().decode(bytes), read);
   }
+}
+
+/** The id of the first message of a page that was not read to its end, null when it does not begin as ours do. */
+function firstIdOf(head: Uint8Array): number | null {
+  const found = /^\{"messages":\[\{"id":(\d{1,15}),/.exec(new TextDecoder().decode(head));
+  return found === null ? null : Number(found[1]);
 }
 
 /** The last clause of the platform's message; the ones before name the URL, which the caller knows. */

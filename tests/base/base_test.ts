@@ -77,6 +77,7 @@ Deno.test("readAllCapped gives up at the cap and obeys its signal", async () => 
   assertEquals(await readAllCapped(streamOf(bytes("abcd")), { maxBytes: 3 }), {
     ok: false,
     reason: "too-large",
+    head: bytes("abcd"),
   });
   const endless = new ReadableStream<Uint8Array>({ pull: () => new Promise(() => {}) });
   const abort = new AbortController();
