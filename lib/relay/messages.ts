@@ -221,24 +221,39 @@ export class MessageStore {
 
   /**
    * Closes mail that nobody took in time, of what ended after `since`; returns whose it was, and until when everything is
-   * closed now, which is the next `since`. From 0 on, all that is kept of the last weeks is looked at.
+   * closed now, which is the next `since`. From 0 on, all that is kept of the last weeks is looked at. Work that somebody
+   * holds is being done in time: {@linkcode expireFreed} is for what becomes of it. Claims whose lease is over must have
+   * been ended before.
    */
   expireMessages(now: number, since: number): Expired {
     const late = this.#db.all<{ id: number; agent_id: string }>(
       `SELECT m.id, r.agent_id FROM message m JOIN recipient r ON r.message_id = m.id
-       WHERE m.expires_at > ? AND m.expires_at <= ? AND r.closed = 0 LIMIT ?`,
+       WHERE m.expires_at > ? AND m.expires_at <= ? AND r.closed = 0 AND m.claim_expires_at IS NULL LIMIT ?`,
       since,
       now,
       EXPIRE_STEP,
     );
+    this.#db.run("UPDATE message SET pending = 0 WHERE pending = 1 AND expires_at <= ?", now);
+    return { mail: this.#close(late), through: late.length < EXPIRE_STEP ? now : since };
+  }
+
+  /** Closes, of messages that nobody holds any more, those whose time was over meanwhile; returns whose they were. */
+  expireFreed(ids: readonly number[], now: number): Expired["mail"] {
+    return ids.flatMap((id) =>
+      this.#close(this.#db.all<{ id: number; agent_id: string }>(
+        `SELECT m.id, r.agent_id FROM message m JOIN recipient r ON r.message_id = m.id
+         WHERE m.id = ? AND m.expires_at <= ? AND r.closed = 0`,
+        id,
+        now,
+      ))
+    );
+  }
+
+  #close(late: readonly { id: number; agent_id: string }[]): Expired["mail"] {
     for (const { id, agent_id } of late) {
       this.#db.run("UPDATE recipient SET closed = 1 WHERE message_id = ? AND agent_id = ?", id, agent_id);
     }
-    this.#db.run("UPDATE message SET pending = 0 WHERE pending = 1 AND expires_at <= ?", now);
-    return {
-      mail: late.map(({ id, agent_id }) => ({ messageId: id, agentId: agent_id })),
-      through: late.length < EXPIRE_STEP ? now : since,
-    };
+    return late.map(({ id, agent_id }) => ({ messageId: id, agentId: agent_id }));
   }
 
   /** When the time of the next message is over, whether it waits or not. */

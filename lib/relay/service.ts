@@ -172,7 +172,15 @@ export class RelayService {
   }
 
   async release(id: number, by: Claimant): Promise<void> {
-    const freed = await this.#db.write(() => this.#claims.release(id, by));
+    const { freed, late } = await this.#db.write(() => {
+      const { now } = this;
+      const freed = this.#claims.release(id, by);
+      // Its time may have been over while it was held: nobody else is to begin with it.
+      const late = freed ? this.messages.expireFreed([id], now) : [];
+      this.receipts.report(late.map((each) => ({ ...each, stage: "expired", at: now })), now);
+      return { freed, late };
+    });
+    if (late.length > 0) this.#wake(`message/${id}`);
     if (freed) this.#offerAgain(id, by.agentId);
   }
 

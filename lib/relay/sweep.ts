@@ -97,11 +97,12 @@ export class Sweep {
     this.#found = null;
     const { now, mail, late, freed, said } = await db.write(() => {
       const now = clock.wall();
+      const freed = claims.expire(now);
       return {
         now,
-        mail: this.#expireMail(now),
+        mail: this.#expireMail(now, freed),
         late: commands.expire(now),
-        freed: claims.expire(now),
+        freed,
         said: agents.persist(),
       };
     });
@@ -113,13 +114,15 @@ export class Sweep {
     for (const id of freed) events.freed(id);
   }
 
-  #expireMail(now: number): Expired {
+  #expireMail(now: number, freed: readonly number[]): Expired {
     const { messages, receipts } = this.#options;
     // A wall clock that was set back lives through some of its time again, with other mail.
     const since = now < this.#expiredThrough ? 0 : this.#expiredThrough;
-    const expired = messages.expireMessages(now, since);
-    receipts.report(expired.mail.map((each) => ({ ...each, stage: "expired", at: now })), now);
-    return expired;
+    const { mail, through } = messages.expireMessages(now, since);
+    // What was just freed is not held any more, and its time may have been over long before.
+    mail.push(...messages.expireFreed(freed, now));
+    receipts.report(mail.map((each) => ({ ...each, stage: "expired", at: now })), now);
+    return { mail, through };
   }
 
   /** The first time after `now` at which something of what is in the database ends. */

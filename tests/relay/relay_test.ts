@@ -468,3 +468,42 @@ Deno.test("a relay that is started after a month forgets who was not there since
     assert((await text).includes('event: agent.removed\ndata: {"agentId":"a"}'));
   });
 });
+
+Deno.test("work is done by its holder after its time to live, and given back then it is offered to nobody", async () => {
+  await withTempDir(async (dir) => {
+    const clock = new ShiftedClock();
+    const relay = await testRelay(dir, { clock });
+    const http = httpOf(relay);
+    const a = await new TestAgent(relay.url, "a").join();
+    const b = await new TestAgent(relay.url, "b").join();
+    const work = async () => {
+      const sent = await http.send({ from: "s", to: "tag:test", body: "w", claimable: true, ttlMs: 20_000 });
+      assert(sent.ok && (await a.bus.claim(sent.value.message.id)).ok);
+      return sent.value.message.id;
+    };
+    const [done, given] = [await work(), await work()];
+    const mail = await http.send({ from: "s", to: "b", body: "mail", ttlMs: 20_000 });
+    assert(mail.ok);
+    await b.untilGot("mail");
+    clock.shiftMs += 21_000;
+    await until("a sweep", async () => {
+      const receipt = await http.receipt(mail.value.message.id);
+      return receipt.ok && receipt.value.recipients[0]?.reports[0]?.stage === "expired";
+    });
+    assertEquals((await a.bus.renew(done)).ok, true);
+    assertEquals((await a.bus.markRead([done])).ok, true);
+    const got = b.messages.length;
+    assertEquals((await a.bus.release(given)).ok, true);
+    const receipts = await Promise.all([done, given].map((id) => http.receipt(id)));
+    assertEquals(
+      receipts.map((receipt) =>
+        receipt.ok && receipt.value.recipients.map(({ read, reports }) => [read, reports.map((r) => r.stage)])
+      ),
+      [[[true, []], [false, []]], [[false, ["expired"]], [false, ["expired"]]]],
+    );
+    assertEquals((await b.bus.claim(given)).ok, false);
+    assertEquals(b.messages.length, got);
+    for (const each of [a, b]) await each.bus.close();
+    await relay.stop();
+  });
+});

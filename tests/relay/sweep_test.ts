@@ -170,3 +170,32 @@ Deno.test("a wall clock that is set back has the database asked again", async ()
     assertEquals([await pass(5), await pass(10)], [1, 0]);
   });
 });
+
+Deno.test("work whose time is over while an agent holds it is that agent's until its lease is over, and then nobody's", async () => {
+  await withSweep(async ({ db, messages, claims, events, now, pass }) => {
+    const by = { agentId: "w", instanceId: "i" };
+    const claim = (id: number, renewal: boolean) => db.write(() => claims.claim(id, by, now(), renewal));
+    const [done, lapsed] = await db.write(() =>
+      [1, 2].map(() =>
+        messages.send({ from: "a", to: "w", body: "x", queue: true, claimable: true, ttlMs: 4_000 }, now())
+          .message.id
+      )
+    ) as [number, number];
+    await claim(done, false);
+    await claim(lapsed, false);
+    for (let i = 0; i < 5; i++) {
+      await pass(3);
+      await claim(done, true);
+      await claim(lapsed, true);
+    }
+    assertEquals([events, messages.waiting(done), messages.waiting(lapsed)], [[], ["w"], ["w"]]);
+    await db.write(() => messages.read(done, "w", now()));
+    await pass(4);
+    assertEquals(events, []);
+    await pass(1);
+    assertEquals(events.splice(0), [`message/${lapsed}`, `freed/${lapsed}`]);
+    assertEquals([messages.waiting(lapsed), await pass(20), events], [[], 0, []]);
+    const lines = db.all("SELECT message_id, stage FROM report");
+    assertEquals(lines, [{ message_id: lapsed, stage: "expired" }]);
+  });
+});
