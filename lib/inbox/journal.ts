@@ -1,10 +1,9 @@
-import { basename, dirname, join } from "@std/path";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { checkStateFile, ensurePrivateDir } from "../base/private_file.ts";
+import { checkStateFile } from "../base/private_file.ts";
+import { headerProblem, isCorrupt, isDamage, putAside } from "../base/sqlite_damage.ts";
 import type { Journal, JournalRow, JournalSnapshot, JournalWrite } from "./contract.ts";
-import { headerProblem } from "./header.ts";
 import { refuseNewer } from "./schema.ts";
 import { SqliteJournal } from "./sqlite_journal.ts";
 
@@ -15,10 +14,6 @@ export interface JournalOptions {
   clock: Pick<Clock, "wall" | "setTimer">;
   log: Log;
 }
-
-/** What SQLite says of the place and not of the file's content. Deno's `exec` gives its words only, no number. */
-const PLACE =
-  /locked|busy|readonly|read-only|disk i\/o|is full|unable to open|permission|authorization|out of memory/i;
 
 /**
  * Opens the durable memory of an agent: SQLite, WAL, synchronous=FULL, every row with a checksum.
@@ -139,32 +134,8 @@ function checked(journal: SqliteJournal): SqliteJournal {
   }
 }
 
-/** Only what SQLite itself calls damage: anything else that fails while a journal is in use is no reason to begin anew. */
-function isCorrupt(error: unknown): boolean {
-  return isDamage(error) && /malformed|not a database|corrupt/i.test(messageOf(causeOf(error)));
-}
-
-function causeOf(error: unknown): unknown {
-  return error instanceof RunnerError ? error.cause : error;
-}
-
-function isDamage(error: unknown): boolean {
-  const cause = causeOf(error);
-  const text = messageOf(cause);
-  const ofSqlite = (cause as { code?: unknown } | undefined)?.code === "ERR_SQLITE_ERROR";
-  return ofSqlite ? !PLACE.test(text) : /^malformed/.test(text);
-}
-
 function quarantineFile({ path, clock, log }: JournalOptions): string {
-  const dir = join(dirname(path), "quarantine");
-  ensurePrivateDir(dir);
-  const stamp = new Date(clock.wall()).toISOString().replace(/[:.]/g, "-");
-  const target = join(dir, `${stamp}-${basename(path)}`);
-  for (const suffix of ["", "-wal", "-shm"]) {
-    try {
-      Deno.renameSync(path + suffix, target + suffix);
-    } catch { /* the side files need not exist */ }
-  }
+  const target = putAside(path, clock);
   log.warn("the journal was damaged and put aside, the relay offers again what is unread", { moved: target });
   return target;
 }

@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { messageOf } from "../base/errors.ts";
-import { headerProblem, sizeOf } from "./header.ts";
+import { headerProblem, sizeOf } from "../base/sqlite_damage.ts";
 import { JOURNAL_VERSION, verifySchema } from "./schema.ts";
 import { isWholeRow, type StoredRow } from "./stored.ts";
 

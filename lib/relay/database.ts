@@ -3,6 +3,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlit
 import { ChoreAtRest } from "../base/at_rest.ts";
 import { afterReadyInput, type Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
+import { isInUse } from "../base/sqlite_damage.ts";
 import { prepareRelaySchema, refuseNewerRelay } from "./schema.ts";
 
 /** SQLite's primary result codes for BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB. */
@@ -59,7 +60,7 @@ export class RelayDatabase {
     } catch (error) {
       this.#db.close();
       if (error instanceof RunnerError) throw error;
-      const locked = /locked|busy/i.test(messageOf(error));
+      const locked = isInUse(error);
       throw new RunnerError(
         "E_STATE",
         locked

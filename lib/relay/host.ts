@@ -1,6 +1,7 @@
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import { isInUse } from "../base/sqlite_damage.ts";
 import { RelayHttpClient } from "agent-relay-sdk";
 import type { RelayServer } from "./contract.ts";
 
@@ -40,6 +41,8 @@ export function createRelayHost(options: HostOptions): RelayHost {
   const http = new RelayHttpClient({ url, token });
   let server: RelayServer | null = null;
   let looking: Promise<void> | null = null;
+  /** Why this process does not serve although it should, as it was told. */
+  let told = "";
   let mode: "open" | "suspended" | "stopped" = "open";
 
   const look = async () => {
@@ -59,9 +62,15 @@ export function createRelayHost(options: HostOptions): RelayHost {
       if (!(error instanceof RunnerError)) throw error;
       // Another runner was faster, or still holds the file while it ends: it is asked again as a client.
       if (error.code !== "E_RELAY_PORT" && error.code !== "E_STATE") throw error;
-      log.debug("not serving the relay", { reason: error.message });
+      if (error.code === "E_RELAY_PORT" || isInUse(error)) {
+        log.debug("not serving the relay", { reason: error.message });
+      } else if (told !== error.message) {
+        told = error.message;
+        log.error(`cannot serve the relay: ${error.message}`, { where: error.where, hint: error.hint });
+      }
       return;
     }
+    told = "";
     const own = server;
     log.info("serving the relay", { url: own.url });
     void own.finished.then((how) => {

@@ -15,11 +15,12 @@ import { AgentDirectory } from "./agents.ts";
 import { RelayAuth } from "./auth.ts";
 import { type Claimant, ClaimStore } from "./claims.ts";
 import { type CommandInput, CommandStore } from "./commands.ts";
-import { RelayDatabase } from "./database.ts";
+import type { RelayDatabase } from "./database.ts";
 import { type DeadLetterKey, DeadLetters } from "./dead_letters.ts";
 import { type Connection, Hub } from "./hub.ts";
 import { MessageStore } from "./messages.ts";
 import { keptMeta } from "./meta.ts";
+import { openRelayDatabase } from "./open_database.ts";
 import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
 import { Sweep } from "./sweep.ts";
@@ -65,7 +66,7 @@ export class RelayService {
   constructor(options: { dbPath: string; token: string | null; leaseMs: number; clock: Clock; log: Log }) {
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#db = new RelayDatabase(options.dbPath, options.clock);
+    this.#db = openRelayDatabase(options);
     this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
     this.messages = new MessageStore(this.#db, this.agents, (found) => void this.#endUnreadable(found));
     this.#claims = new ClaimStore(this.#db, options.leaseMs);
