@@ -289,20 +289,17 @@ export class AgentDirectory {
       .map((card) => card.id);
   }
 
-  /** True when the target means this agent. */
-  matches(agentId: string, target: Target, from: string): boolean {
-    if (target.kind === "agent") return target.value === agentId;
+  /** All targets that mean this agent. */
+  targetsOf(agentId: string): string[] {
     const row = this.#row(agentId);
-    return row !== undefined && agentId !== from && fits(this.#card(row, 0), target);
+    return [agentId, "broadcast", ...row === undefined ? [] : groupsOf(this.#card(row, 0))];
   }
 
   /** Everything a person could have meant as a target. */
   targets(now: number): string[] {
     return this.list({}, now).flatMap((card) => [
       card.id,
-      ...(card.label === undefined ? [] : [`label:${card.label}`]),
-      ...card.tags.map((tag) => `tag:${tag}`),
-      ...card.capabilities.map((cap) => `cap:${cap}`),
+      ...groupsOf(card),
     ]);
   }
 
@@ -343,6 +340,14 @@ export class AgentDirectory {
       createdAt: row.created_at,
     };
   }
+}
+
+function groupsOf({ label, tags, capabilities }: AgentCard): string[] {
+  return [
+    ...(label === undefined ? [] : [`label:${label}`]),
+    ...tags.map((tag) => `tag:${tag}`),
+    ...capabilities.map((cap) => `cap:${cap}`),
+  ];
 }
 
 function fits(card: AgentCard, target: Target): boolean {

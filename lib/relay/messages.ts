@@ -175,12 +175,15 @@ export class MessageStore {
 
   /** Gives mail that waited for a first recipient to an agent that just came. */
   adopt(agentId: string): void {
-    const waiting = this.#db.all<{ id: number; to_target: string; from_agent: string }>(
-      "SELECT id, to_target, from_agent FROM message WHERE pending = 1 ORDER BY id LIMIT 1000",
+    // A group is not its sender, as when it is sent.
+    const waiting = this.#db.all<{ id: number }>(
+      `SELECT m.id FROM json_each(?) CROSS JOIN message m ON m.to_target = value
+       WHERE m.pending = 1 AND (m.to_target = ? OR m.from_agent <> ?)`,
+      JSON.stringify(this.#agents.targetsOf(agentId)),
+      agentId,
+      agentId,
     );
-    for (const { id, to_target, from_agent } of waiting) {
-      const target = parseTarget(to_target);
-      if (target === null || !this.#agents.matches(agentId, target, from_agent)) continue;
+    for (const { id } of waiting) {
       this.#addRecipient(id, agentId);
       this.#db.run("UPDATE message SET pending = 0 WHERE id = ?", id);
     }

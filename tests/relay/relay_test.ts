@@ -507,3 +507,31 @@ Deno.test("work is done by its holder after its time to live, and given back the
     await relay.stop();
   });
 });
+
+Deno.test("mail that waits for somebody else, however much, keeps none from an agent that comes", async () => {
+  await withRelay(async (relay) => {
+    const http = httpOf(relay);
+    for (let sent = 0; sent < 1_100; sent += 100) {
+      const more = Array.from({ length: 100 }, () => http.send(mail("label:never", "n", { queue: true })));
+      assert((await Promise.all(more)).every(({ ok }) => ok));
+    }
+    for (const to of ["label:late", "tag:x", "cap:review", "late", "broadcast"]) {
+      assert((await http.send(mail(to, to, { queue: true }))).ok);
+      if (to !== "late") assert((await http.send(mail(to, "its own", { from: "late", queue: true }))).ok);
+    }
+    const late = await new TestAgent(relay.url, "late", { label: "late", tags: ["x"], caps: ["review"] })
+      .join();
+    await late.untilGot("broadcast");
+    assertEquals(late.messages.map(({ body }) => body), [
+      "label:late",
+      "tag:x",
+      "cap:review",
+      "late",
+      "broadcast",
+    ]);
+    const never = await new TestAgent(relay.url, "never", { label: "never" }).join();
+    // And what the other one said to all.
+    await until("its mail", () => never.messages.length === 1_101);
+    for (const each of [late, never]) await each.bus.close();
+  });
+});
