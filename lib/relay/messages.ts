@@ -207,8 +207,9 @@ export class MessageStore {
     // A dead letter that its agent has done after all (it crashed before its journal knew of the death) has ended.
     if (row.closed === 1) return;
     if (row.claimable === 1) {
-      const live = row.claimed_by !== null && (row.claim_expires_at ?? 0) > now;
-      if (live && row.claimed_by !== agentId) {
+      // A lease that is over is taken from its holder within a second.
+      const held = row.claimed_by !== null && row.claim_expires_at !== null;
+      if (held && row.claimed_by !== agentId) {
         throw new RunnerError("E_CONFLICT", `message ${id} is held by ${row.claimed_by}`);
       }
       this.#db.run("UPDATE recipient SET closed = 1 WHERE message_id = ?", id);
@@ -325,7 +326,6 @@ export class MessageStore {
     agentId: string,
     sinceId: number,
     limit: number,
-    now: number,
   ): { messages: Message[]; more: boolean } {
     const messages: Message[] = [];
     let bytes = 0;
@@ -333,12 +333,11 @@ export class MessageStore {
       const found = this.#db.each<MessageRow & { generation: number }>(
         `SELECT ${COLUMNS}, r.generation FROM recipient r JOIN message m ON m.id = r.message_id
          WHERE r.agent_id = ? AND r.closed = 0 AND r.message_id > ?
-           AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ? OR m.claim_expires_at <= ?)
+           AND (m.claimable = 0 OR m.claimed_by IS NULL OR m.claimed_by = ?)
          ORDER BY r.message_id LIMIT ?`,
         agentId,
         since,
         agentId,
-        now,
         limit,
       );
       const rows: (MessageRow & { generation: number })[] = [];

@@ -87,7 +87,7 @@ const ROUTES: readonly Route[] = [
     mustBe(caller, agentId);
     const since = queryInt(query, "since", { min: 0, max: MAX_ID, default: 0 });
     const limit = queryInt(query, "limit", { min: 1, max: 1_000, default: 200 });
-    return json({ messages: service.messages.unread(agentId, since, limit, service.now).messages });
+    return json({ messages: service.messages.unread(agentId, since, limit).messages });
   }),
   route(GET, "/messages/(?:cursor|latest)", ({ service }) => json({ cursor: service.messages.cursor() })),
   route(GET, "/messages/:id", (call) => {

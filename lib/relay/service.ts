@@ -69,14 +69,14 @@ export class RelayService {
     this.#db = openRelayDatabase(options);
     this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
     this.messages = new MessageStore(this.#db, this.agents, (found) => void this.#endUnreadable(found));
-    this.#claims = new ClaimStore(this.#db, options.leaseMs);
+    this.#claims = new ClaimStore(this.#db, options.leaseMs, options.clock);
     this.receipts = new ReceiptStore(this.#db, this.messages);
     this.dead = new DeadLetters(this.#db, this.messages, this.receipts);
     this.#retention = new Retention(this.#db, this.messages);
     this.commands = new CommandStore(this.#db);
     this.hub = new Hub(
       this.#clock,
-      (agentId, sinceId, limit) => this.messages.unread(agentId, sinceId, limit, this.now),
+      (agentId, sinceId, limit) => this.messages.unread(agentId, sinceId, limit),
     );
     this.auth = new RelayAuth({
       token: options.token,
@@ -169,7 +169,10 @@ export class RelayService {
   }
 
   claim(id: number, by: Claimant, renewal: boolean): Promise<ClaimGrant> {
-    return this.#db.write(() => this.#claims.claim(id, by, this.now, renewal));
+    return this.#db.write(
+      () => this.#claims.claim(id, by, this.now, renewal),
+      (grant) => this.#claims.granted(grant),
+    );
   }
 
   async release(id: number, by: Claimant): Promise<void> {

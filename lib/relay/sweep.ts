@@ -43,8 +43,8 @@ export class Sweep {
   #cancel = () => {};
   /** Wall time up to which no mail waits whose time is over. */
   #expiredThrough = 0;
-  /** What was found at the last look, null when that is not known. `due` is when the next time comes. */
-  #found: { changes: number; at: number; due: number } | null = null;
+  /** What was found at the last look, null when that is not known. `due` is when the next time comes, of leases `leaseDue`. */
+  #found: { changes: number; at: number; due: number; leaseDue: number } | null = null;
 
   /** Begins to sweep. */
   constructor(options: SweepOptions) {
@@ -75,7 +75,8 @@ export class Sweep {
     hub.sweep();
     if (!this.#isDue()) {
       this.#state = "resting";
-      const nextMs = this.#found!.due - clock.wall();
+      const { due, leaseDue } = this.#found!;
+      const nextMs = Math.min(due - clock.wall(), leaseDue - clock.mono());
       return this.#arm(Math.max(SWEEP_MS, Math.min(REST_MS, nextMs)));
     }
     this.#state = "awake";
@@ -89,26 +90,29 @@ export class Sweep {
     const now = clock.wall();
     // A wall clock that was set back may bring times that were not asked for.
     return found === null || agents.unwritten || db.changes !== found.changes || now >= found.due ||
-      now < found.at;
+      clock.mono() >= found.leaseDue || now < found.at;
   }
 
   async #end(): Promise<void> {
     const { clock, db, agents, claims, commands, events } = this.#options;
     this.#found = null;
-    const { now, mail, late, freed, said } = await db.write(() => {
+    const { now, mail, late, freed, over, said } = await db.write(() => {
       const now = clock.wall();
-      const freed = claims.expire(now);
+      const { freed, over } = claims.expire();
       return {
         now,
         mail: this.#expireMail(now, freed),
         late: commands.expire(now),
         freed,
+        over,
         said: agents.persist(),
       };
     });
     agents.persisted(said);
+    claims.forget(over);
     this.#expiredThrough = mail.through;
-    this.#found = { changes: db.changes, at: now, due: mail.through === now ? this.#nextDue(now) : now };
+    const due = mail.through === now ? this.#nextDue(now) : now;
+    this.#found = { changes: db.changes, at: now, due, leaseDue: claims.nextExpiry() };
     for (const { messageId } of mail.mail) events.expired(`message/${messageId}`);
     for (const id of late) events.expired(`command/${id}`);
     for (const id of freed) events.freed(id);
@@ -125,9 +129,9 @@ export class Sweep {
     return { mail, through };
   }
 
-  /** The first time after `now` at which something of what is in the database ends. */
+  /** The first time after `now` at which something of what is in the database ends, but for leases. */
   #nextDue(now: number): number {
-    const { messages, claims, commands } = this.#options;
-    return Math.min(messages.nextExpiry(now), claims.nextExpiry(), commands.nextExpiry());
+    const { messages, commands } = this.#options;
+    return Math.min(messages.nextExpiry(now), commands.nextExpiry());
   }
 }

@@ -44,7 +44,7 @@ async function withSweep(
     const agents = new AgentDirectory(db, () => true);
     const messages = new MessageStore(db, agents);
     const receipts = new ReceiptStore(db, messages);
-    const claims = new ClaimStore(db, LEASE_MS);
+    const claims = new ClaimStore(db, LEASE_MS, clock);
     const commands = new CommandStore(db);
     const events: string[] = [];
     let asked = 0;
@@ -110,7 +110,10 @@ Deno.test("a relay at rest does not ask its database, and ends mail, leases and 
           .id
       )
     ) as [number, number];
-    await db.write(() => claims.claim(work, { agentId: "w", instanceId: "i" }, now(), false));
+    await db.write(
+      () => claims.claim(work, { agentId: "w", instanceId: "i" }, now(), false),
+      (grant) => claims.granted(grant),
+    );
     const { id } = await db.write(() =>
       commands.create({ type: "agent.restart", target: "w", ttlMs: 9_000 }, now())
     );
@@ -174,7 +177,8 @@ Deno.test("a wall clock that is set back has the database asked again", async ()
 Deno.test("work whose time is over while an agent holds it is that agent's until its lease is over, and then nobody's", async () => {
   await withSweep(async ({ db, messages, claims, events, now, pass }) => {
     const by = { agentId: "w", instanceId: "i" };
-    const claim = (id: number, renewal: boolean) => db.write(() => claims.claim(id, by, now(), renewal));
+    const claim = (id: number, renewal: boolean) =>
+      db.write(() => claims.claim(id, by, now(), renewal), (grant) => claims.granted(grant));
     const [done, lapsed] = await db.write(() =>
       [1, 2].map(() =>
         messages.send({ from: "a", to: "w", body: "x", queue: true, claimable: true, ttlMs: 4_000 }, now())
