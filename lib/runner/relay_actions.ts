@@ -148,17 +148,19 @@ export class RelayActions {
     }
     const pass = { sinceId, fromStart: sinceId === 0 };
     this.#pass = pass;
-    let end: "reached" | "full" | "failed" = "failed";
+    let end: "reached" | "full" | CallFailure | null = null;
     try {
       end = await this.#pages(pass);
       if (end === "reached" && pass.fromStart) await this.#listDead();
     } finally {
       this.#pass = null;
-      this.#post({ type: "resynced", end, through: pass.sinceId });
+      const through = pass.sinceId;
+      if (typeof end === "string") this.#post({ type: "resynced", end, through });
+      else this.#post({ type: "resynced", end: "failed", through, ...retryAfter(end) });
     }
   }
 
-  async #pages(pass: { sinceId: number }): Promise<"reached" | "full" | "failed"> {
+  async #pages(pass: { sinceId: number }): Promise<"reached" | "full" | CallFailure> {
     for (let limit = PAGE;;) {
       const { sinceId } = pass;
       const page = await this.#ports.http.listUnread(this.#config.agentId, { sinceId, limit });
@@ -171,7 +173,7 @@ export class RelayActions {
         const tooLarge = oversize?.firstId ?? sinceId;
         if (tooLarge <= sinceId) {
           this.#logFailure(page);
-          return "failed";
+          return page;
         }
         await this.#passOver(tooLarge);
         if (pass.sinceId === sinceId) pass.sinceId = tooLarge;
@@ -220,7 +222,7 @@ export class RelayActions {
     if (result.kind === "rejected" && (result.status === 404 || result.status === 410)) {
       return this.#post({ type: "fetched", key, message: null });
     }
-    this.#post({ type: "fetch.failed", key, reason: result.message });
+    this.#post({ type: "fetch.failed", key, reason: result.message, ...retryAfter(result) });
   }
 
   #logFailure(failure: CallFailure): void {
@@ -228,6 +230,13 @@ export class RelayActions {
       reason: failure.message,
     });
   }
+}
+
+/** When the relay wants to be asked again, if it said so. */
+function retryAfter(failure: CallFailure | null): { retryAfterMs?: number } {
+  return failure?.kind === "unavailable" && failure.retryAfterMs !== undefined
+    ? { retryAfterMs: failure.retryAfterMs }
+    : {};
 }
 
 /**

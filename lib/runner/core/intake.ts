@@ -5,10 +5,12 @@ import { isForUs } from "./addressing.ts";
 import { mayTake } from "./goal.ts";
 import { backOff, move, report } from "./ledger.ts";
 import { bury } from "./turns.ts";
-import type { Effect, Now, State } from "./types.ts";
+import type { Effect, Event, Now, State } from "./types.ts";
 
 /** Wait after pages of unread mail could not be fetched. */
 const RESYNC_RETRY_MS = 2_000;
+/** A relay that wants to be left alone for longer is asked all the same (R-19). */
+const RETRY_AFTER_CAP_MS = 300_000;
 /** Texts that stay in memory when it is short. */
 const SCARCE_BYTES = 1024 * 1024;
 
@@ -105,9 +107,13 @@ export function resync(state: State, effects: Effect[], sinceId: number): void {
 }
 
 /** The pages of unread mail are through, or stopped at `through`. */
-export function resynced(state: State, now: Now, end: "reached" | "full" | "failed", through: number): void {
+export function resynced(state: State, now: Now, event: Extract<Event, { type: "resynced" }>): void {
+  const { end, through, retryAfterMs = 0 } = event;
   state.resync = "idle";
-  if (end === "failed") state.resyncNotBefore = now.mono + RESYNC_RETRY_MS * (0.5 + now.random / 2);
+  if (end === "failed") {
+    const waitMs = RESYNC_RETRY_MS * (0.5 + now.random / 2);
+    state.resyncNotBefore = now.mono + Math.max(waitMs, Math.min(RETRY_AFTER_CAP_MS, retryAfterMs));
+  }
   // As long as nothing was left at the relay, pushes bring what the pages did not.
   if (state.intake === "open") return;
   if (end !== "reached") state.leftFrom = Math.min(state.leftFrom, through + 1);
@@ -144,8 +150,8 @@ export function fetched(
 }
 
 /** The relay could not be asked for a text: tried again with back-off. */
-export function fetchFailed(state: State, now: Now, key: string): void {
-  backOff(state, "fetch", key, now);
+export function fetchFailed(state: State, now: Now, key: string, retryAfterMs = 0): void {
+  backOff(state, "fetch", key, now, Math.min(RETRY_AFTER_CAP_MS, retryAfterMs));
 }
 
 /** A person dropped a dead letter: it is forgotten here as well. */

@@ -201,10 +201,17 @@ export function requeue(
 const AGENDAS = { ack: "acks", reply: "replies", fetch: "fetches" } as const;
 
 /** Puts off what failed, the longer the more often it has. */
-export function backOff(state: State, what: keyof typeof AGENDAS, key: string, now: Now): void {
+export function backOff(
+  state: State,
+  what: keyof typeof AGENDAS,
+  key: string,
+  now: Now,
+  atLeastMs = 0,
+): void {
   const agenda = state[AGENDAS[what]];
   if (!agenda.has(key)) return;
   const tries = (state.tries.get(`${what} ${key}`) ?? 0) + 1;
   state.tries.set(`${what} ${key}`, tries);
-  agenda.set(key, now.mono + now.random * Math.min(30_000, 500 * 2 ** tries) + 100);
+  const waitMs = now.random * Math.min(30_000, 500 * 2 ** tries) + 100;
+  agenda.set(key, now.mono + Math.max(atLeastMs, waitMs));
 }

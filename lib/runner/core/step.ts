@@ -74,11 +74,11 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
     case "offered":
       return intake.offered(state, effects, now, event.message, event.paged === true);
     case "resynced":
-      return intake.resynced(state, now, event.end, event.through);
+      return intake.resynced(state, now, event);
     case "fetched":
       return intake.fetched(state, effects, now, event.key, event.message);
     case "fetch.failed":
-      return intake.fetchFailed(state, now, event.key);
+      return intake.fetchFailed(state, now, event.key, event.retryAfterMs);
     case "dead.listed":
       return intake.deadListed(state, effects, now, event.storeId, event.letters, event.through);
     case "dropped":

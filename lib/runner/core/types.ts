@@ -66,11 +66,14 @@ export type Event =
   | { type: "bus.down"; reason: string; auth: boolean }
   /** `paged`: it came in a page of unread mail that was asked for, not as a push. */
   | { type: "offered"; message: Message; paged?: boolean }
-  /** The pages asked for by `resync` have been offered up to message `through`; why there are no more now. */
-  | { type: "resynced"; end: "reached" | "full" | "failed"; through: number }
+  /**
+   * The pages asked for by `resync` have been offered up to message `through`; why there are no more now. `retryAfterMs`:
+   * the relay wants to be asked again no earlier.
+   */
+  | { type: "resynced"; end: "reached" | "full" | "failed"; through: number; retryAfterMs?: number }
   /** The text of a message that waited without it, or null when the relay no longer has it. */
   | { type: "fetched"; key: string; message: Message | null }
-  | { type: "fetch.failed"; key: string; reason: string }
+  | { type: "fetch.failed"; key: string; reason: string; retryAfterMs?: number }
   /** Every dead letter of this agent that the relay knows, up to message `through`. */
   | {
     type: "dead.listed";
