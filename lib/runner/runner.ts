@@ -118,6 +118,11 @@ export class Runner {
     this.post({ type: "dropped", ...letter });
   }
 
+  /** Handler for a wake from sleep: leases are older by it, whatever else is due. */
+  onWake(): void {
+    this.post({ type: "tick" });
+  }
+
   /** Handler for pushed commands. */
   onCommand(command: CommandPayload): void {
     this.post({ type: "command", command });

@@ -27,12 +27,15 @@ import { BadFrames } from "./bad_frames.ts";
 import { type Answer, outcome, readGrant, readRegistered, reasonOf } from "./bus_answers.ts";
 import { PushAcks } from "./push_acks.ts";
 import { busUrl } from "./url.ts";
+import { watchWake } from "./wake.ts";
 
 const CALL_MS = 10_000;
 const PENDING_LIMIT = 4_096;
 const HEARTBEAT_MS = 15_000;
 /** Between two statuses: one that lasts shorter, of a turn that took milliseconds, is not worth telling. */
 const STATUS_MS = 20;
+/** How long a relay may take to answer after the machine has slept. */
+const WAKE_MS = 5_000;
 /** Heartbeats without an answer before the link is abandoned. */
 const MISSED_LIMIT = 2;
 
@@ -72,6 +75,7 @@ export class RelayBusClient implements RelayBus {
   #cancelStatus: (() => void) | null = null;
   #cursor: { storeId: string; seq: number } | null = null;
   #cancelHeartbeat: (() => void) | null = null;
+  #stopWake: (() => void) | null = null;
   #missed = 0;
   readonly #bad: BadFrames;
   /** Why this side drops its link; null while it does not. */
@@ -121,6 +125,7 @@ export class RelayBusClient implements RelayBus {
   }
 
   connect(): void {
+    if (this.#state.state !== "closed") this.#stopWake ??= watchWake(this.#clock, () => this.#woke());
     this.#redial.start();
   }
 
@@ -198,12 +203,14 @@ export class RelayBusClient implements RelayBus {
     // Its answer is not waited for: the relay takes the frame before it sees the close, or the link is dead.
     this.#send({ type: "status", id: this.#newId(), payload: goodbye });
     this.#out.flush();
+    this.#unwatch();
     await this.#redial.pause("suspended");
   }
 
   async close(): Promise<void> {
     this.#out.flush();
     this.#unlink();
+    this.#unwatch();
     this.#setState({ state: "closed", reason: { kind: "local" } });
     await this.#redial.close();
   }
@@ -260,16 +267,37 @@ export class RelayBusClient implements RelayBus {
     this.#cancelHeartbeat?.();
     const interval = this.#options.heartbeatIntervalMs ?? HEARTBEAT_MS;
     this.#cancelHeartbeat = this.#clock.setTimer(interval, () => {
-      const agentStatus = this.#status?.agentStatus ?? "online";
-      const status = agentStatus === "offline" ? "online" : agentStatus;
       const link = this.#link;
-      void this.#call("heartbeat", { status }, Math.min(CALL_MS, interval)).then((answer) => {
+      void this.#heartbeat(Math.min(CALL_MS, interval)).then((answered) => {
         if (this.#link !== link || link === null) return;
-        if (answer !== null) this.#missed = 0;
+        if (answered) this.#missed = 0;
         else if (++this.#missed >= MISSED_LIMIT) this.#drop(link, "dead-peer", "no answer to heartbeats");
       });
       this.#armHeartbeat();
     });
+  }
+
+  /** True when the relay answered in time. */
+  async #heartbeat(timeoutMs: number): Promise<boolean> {
+    const agentStatus = this.#status?.agentStatus ?? "online";
+    const status = agentStatus === "offline" ? "online" : agentStatus;
+    return await this.#call("heartbeat", { status }, timeoutMs) !== null;
+  }
+
+  /** The peer may be gone for long, and no heartbeat was due: timers stood still as well. */
+  #woke(): void {
+    this.#tell(() => this.#options.events.woke?.());
+    const link = this.#link;
+    if (link === null || this.#state.state !== "registered") return;
+    void this.#heartbeat(WAKE_MS).then((answered) => {
+      if (answered || this.#link !== link) return;
+      this.#drop(link, "dead-peer", "no answer after a wake from sleep");
+    });
+  }
+
+  #unwatch(): void {
+    this.#stopWake?.();
+    this.#stopWake = null;
   }
 
   #received(link: Link, data: string): void {

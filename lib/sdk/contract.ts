@@ -122,6 +122,8 @@ export interface BusEvents {
   command(command: CommandPayload): void;
   /** A person dropped a dead letter of this agent. */
   dropped(letter: { storeId: string; messageId: number; generation: number }): void;
+  /** The machine has slept, or its wall clock was set ahead: what is due by it may be due now. */
+  woke(): void;
 }
 
 /** The bus side of the relay: one socket that reconnects by itself, for ever, until `close`. */

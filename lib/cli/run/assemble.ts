@@ -102,6 +102,7 @@ export async function assemble(begun: Begun): Promise<Session> {
       message: (message) => runner?.onMessage(message),
       command: (payload) => runner?.onCommand(payload),
       dropped: (letter) => runner?.onDropped(letter),
+      woke: () => runner?.onWake(),
     },
     clock,
     random: deps.random,
