@@ -2,12 +2,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { parse } from "npm:deno-std@1.4.0/yaml/mod.js";
 import { TARGETS } from "../../.github/release/targets.ts";
-import { onPath } from "../support/shells.ts";
-import { withTempDir } from "../support/temp.ts";
 
 const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
 const WORKFLOWS = join(ROOT, ".github", "workflows");
-const SCRIPTS = [".ci/run", ".ci/denort.sh", ".github/install.sh", ".github/deno/install.sh"];
 
 interface Step {
   uses?: string;
@@ -155,25 +152,4 @@ Deno.test("Deno is pinned by hash for every system, in the version that the proj
     assertMatch(integrity ?? "", /^sha512-/, path);
   }
   assert(Deno.readTextFileSync(join(ROOT, "README.md")).includes("deno@2.9.6"));
-});
-
-const shellcheck = await onPath("shellcheck");
-Deno.test({
-  name: `shellcheck finds nothing in ${SCRIPTS.length} scripts${
-    shellcheck ? "" : " (SKIPPED: it is not here)"
-  }`,
-  ignore: !shellcheck,
-  fn: async () => {
-    const check = async (paths: string[]) => {
-      const { code, stdout } = await new Deno.Command("shellcheck", { args: paths, stdout: "piped" })
-        .output();
-      return { code, said: new TextDecoder().decode(stdout) };
-    };
-    const { code, said } = await check(SCRIPTS.map((path) => join(ROOT, path)));
-    assertEquals(code, 0, said);
-    await withTempDir(async (dir) => {
-      await Deno.writeTextFile(join(dir, "bad.sh"), "#!/bin/sh\ncd $1\n");
-      assertEquals((await check([join(dir, "bad.sh")])).code, 1);
-    });
-  },
 });

@@ -35,7 +35,8 @@ export function onEndSignal(tell: (signal: string) => void): () => void {
 const ASK_MS = 2_000;
 
 /** Prints the signals that a process ignores from its start: it has them from ours. */
-const IGNORED = `while read -r name mask; do [ "$name" = SigIgn: ] && echo "$mask"; done < /proc/self/status`;
+export const IGNORED =
+  `while read -r name mask; do [ "$name" = SigIgn: ] && echo "$mask"; done < /proc/self/status`;
 
 /**
  * Resolves with whether this process was started with SIGHUP ignored, which Linux tells. Asked of a child, made before the

@@ -24,13 +24,13 @@ const MARK = "[ended with code ";
  * tmux 3.3a keeps the windows of all programs that close their terminal before they end, and never learns their codes.
  * Ctrl-C is the command's.
  */
-const KEEP = `trap : INT QUIT
+export const KEEP = `trap : INT QUIT
 "$@"
 code=$?
 [ "$code" -eq 0 ] && exit 0
 printf '\\n%s\\n' "${MARK}$code; Enter closes the window]"
 tmux set-option -p @exit "$code"
-read -r line
+read -r _
 exit "$code"`;
 
 /**
