@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
 import { type Guard, startGuard } from "../../lib/process/guard.ts";
+import { GUARD_SCRIPT } from "../../lib/process/guard_script.ts";
 import { endLeftovers } from "../../lib/process/leftovers.ts";
 import { createProcesses, RUN_MARKER } from "../../lib/process/mod.ts";
 import { processesWith, RUN_ARGS } from "../support/runner_process.ts";
@@ -22,8 +23,8 @@ function marked(runId: string): Deno.ChildProcess {
   return new Deno.Command("/bin/sleep", { args: ["100"], env: { [RUN_MARKER]: runId } }).spawn();
 }
 
-async function commands(): Promise<string[]> {
-  const { stdout } = await new Deno.Command("ps", { args: ["-axo", "args="], stdout: "piped" }).output();
+async function commands(options = "-ax"): Promise<string[]> {
+  const { stdout } = await new Deno.Command("ps", { args: [options, "-o", "args="] }).output();
   return new TextDecoder().decode(stdout).split("\n");
 }
 
@@ -110,6 +111,50 @@ Deno.test("a child's output ends soon after it, also when something that cannot 
   Deno.kill(Number(texts[1]), "SIGKILL");
 });
 
+/** Where ps can be told to show the environment as macOS's does. */
+const LISTS_ENVIRONMENT = (await commands("axwwe")).some((each) => / PATH=/.test(each));
+
+Deno.test({
+  name: `a system without /proc is swept by what ps lists, also of what searches itself${
+    LISTS_ENVIRONMENT ? "" : " (SKIPPED: ps lists no environment)"
+  }`,
+  ignore: !LISTS_ENVIRONMENT,
+  fn: () =>
+    withTempDir(async (dir) => {
+      Deno.writeTextFileSync(join(dir, "ps"), '#!/bin/sh\nshift\nexec /bin/ps axwwe "$@"\n', { mode: 0o755 });
+      const runId = crypto.randomUUID();
+      const env = { [RUN_MARKER]: runId, PATH: "/usr/bin:/bin" };
+      const start = (args: string[], env: Record<string, string>) =>
+        new Deno.Command("/bin/sh", {
+          args: ["-c", "read -r _; :", ...args],
+          env,
+          stdin: "piped",
+          stdout: "null",
+        })
+          .spawn();
+      const ours = [start([], env), start(["grep -F"], env)];
+      // Neither a longer id nor the name in somebody's arguments is the marker.
+      const foreign = [start([`${RUN_MARKER}=`], {}), start([], { [RUN_MARKER]: `${runId}0` })];
+      const script = GUARD_SCRIPT.replaceAll("-d /proc/self", "-d /nowhere");
+      assert(script !== GUARD_SCRIPT);
+      const guard = new Deno.Command("/bin/sh", {
+        args: ["-c", script, "relay-guard", runId, String(Deno.pid)],
+        clearEnv: true,
+        env: { PATH: `${dir}:/usr/bin:/bin` },
+        stdin: "piped",
+        stdout: "piped",
+      }).spawn();
+      const input = guard.stdin.getWriter();
+      await input.write(new TextEncoder().encode("sweep 1\nbye\n"));
+      await input.close();
+      assertEquals(await new Response(guard.stdout).text(), "swept 1 2\n");
+      await guard.status;
+      for (const child of ours) assertEquals((await child.status).signal, "SIGKILL");
+      for (const child of [...ours, ...foreign]) await child.stdin.close().catch(() => {});
+      for (const child of foreign) assertEquals((await child.status).code, 0);
+    }),
+});
+
 /** Everything a child may do in order not to be found: fork, setsid, fork twice, ignore TERM, stop itself. */
 const HIDING = `sleep 300 &
 setsid sh -c 'trap "" TERM HUP INT; sleep 300; :' &
@@ -161,12 +206,14 @@ Deno.test("nothing survives a SIGKILL of runner or of runner and guard, however 
   });
 });
 
-/** Needs a kernel and a user that may say which process id comes next; counted as ignored elsewhere. */
+/** Needs a kernel and a user that may say which process id comes next; skipped elsewhere. */
 const CHOOSES_IDS = new Deno.Command("/bin/sh", { args: ["-c", "test -w /proc/sys/kernel/ns_last_pid"] })
   .outputSync().success;
 
 Deno.test({
-  name: "the process that got the id of a group that is gone is left alone when the runner is killed",
+  name: `the process that got the id of a group that is gone is left alone when the runner is killed${
+    CHOOSES_IDS ? "" : " (SKIPPED: ids cannot be chosen here)"
+  }`,
   ignore: !CHOOSES_IDS,
   fn: () => withTempDir(leavesTheForeign),
 });
@@ -204,32 +251,50 @@ async function leavesTheForeign(dir: string): Promise<void> {
     async () =>
       !(await commands()).some((each) => /relay-guard/.test(each) && each.includes(`${owner.pid} `)),
   );
-  // The guard has done its work: what it would have killed is dead by now.
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  assert((await commands()).some((each) => each === "sleep 77.7"), "a foreign process was killed");
+  // The guard has done its work. What it has killed does not answer any more, whether or not it is gone yet.
+  assertEquals(await foreign.ask("there?"), "there?", "a foreign process was killed");
   Deno.kill(pid, "SIGKILL");
-  await foreign.status;
+  await foreign.ended();
+}
+
+/** A process that says again what it is told. */
+interface Echo {
+  ask(words: string): Promise<string | undefined>;
+  ended(): Promise<void>;
 }
 
 /** Starts a session leader with this very process id; null where that is not possible. */
-async function processWithId(pid: number): Promise<Deno.ChildProcess | null> {
+async function processWithId(pid: number): Promise<Echo | null> {
   for (let tries = 0; tries < 20; tries++) {
     const child = new Deno.Command("/bin/sh", {
       args: [
         "-c",
         // The next process gets the id after the one written here, unless somebody else is faster.
-        'echo $(($1 - 1)) > /proc/sys/kernel/ns_last_pid || exit 9; setsid sleep 77.7 & [ $! = "$1" ] || { kill $!; exit 8; }; wait',
+        `exec 3<&0; echo $(($1 - 1)) > /proc/sys/kernel/ns_last_pid || exit 9
+         setsid cat <&3 & [ $! = "$1" ] || { kill $!; exit 8; }
+         wait`,
         "sh",
         String(pid),
       ],
-      stdout: "null",
+      stdin: "piped",
+      stdout: "piped",
       stderr: "null",
     }).spawn();
-    const early = await Promise.race([
-      child.status,
-      new Promise<null>((resolve) => setTimeout(() => resolve(null), 300)),
-    ]);
-    if (early === null) return child;
+    const input = child.stdin.getWriter();
+    const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const echo: Echo = {
+      async ask(words) {
+        await input.write(new TextEncoder().encode(`${words}\n`)).catch(() => {});
+        return (await lines.read()).value?.trim();
+      },
+      async ended() {
+        await child.status;
+        await input.close().catch(() => {});
+        await lines.cancel();
+      },
+    };
+    if (await echo.ask("got it?") !== undefined) return echo;
+    await echo.ended();
   }
   return null;
 }
