@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { parse } from "npm:deno-std@1.4.0/yaml/mod.js";
 import { TARGETS } from "../../.github/release/targets.ts";
+import { withTempDir } from "../support/temp.ts";
 
 const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
 const WORKFLOWS = join(ROOT, ".github", "workflows");
@@ -119,6 +120,45 @@ Deno.test("a release is tested, reproduced and run on its five systems before an
   );
   assertEquals(Object.keys(get("release.yml").on), ["push"]);
   assertEquals(Object.keys(get("build.yml").on), ["workflow_call"]);
+});
+
+Deno.test({
+  name:
+    "a version with a dash is drafted as a pre-release, any other as a release, and publishing changes neither",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    withTempDir(async (dir) => {
+      for (const name of ["gh", "deno"]) {
+        await Deno.writeTextFile(join(dir, name), `#!/bin/sh\necho "${name} $*" >> "$ASKED"\n`, {
+          mode: 0o755,
+        });
+      }
+      await Deno.mkdir(join(dir, "assets"));
+      await Deno.writeTextFile(join(dir, "assets", "a.zip"), "");
+      const asked = async (job: string, tag: string): Promise<string[]> => {
+        const log = join(dir, `${job}-${tag}`);
+        const script = get("release.yml").jobs[job]!.steps!.at(-1)!.run!;
+        // As GitHub runs it.
+        const { success, stderr } = await new Deno.Command("bash", {
+          args: ["--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
+          cwd: dir,
+          clearEnv: true,
+          env: {
+            ASKED: log,
+            GITHUB_REF_NAME: tag,
+            GITHUB_REPOSITORY: "o/r",
+            PATH: `${dir}:/usr/local/bin:/usr/bin:/bin`,
+          },
+        }).output();
+        assert(success, new TextDecoder().decode(stderr));
+        return (await Deno.readTextFile(log)).split("\n").filter((line) => line.startsWith("gh "));
+      };
+      const create = (tag: string, more = "") =>
+        `gh release create ${tag} --draft --verify-tag --title ${tag} --notes-file notes.md ${more}assets/a.zip`;
+      assertEquals(await asked("draft", "v1.2.3"), [create("v1.2.3")]);
+      assertEquals(await asked("draft", "v1.2.3-rc.1"), [create("v1.2.3-rc.1", "--prerelease ")]);
+      assertEquals(await asked("publish", "v1.2.3-rc.1"), ["gh release edit v1.2.3-rc.1 --draft=false"]);
+    }),
 });
 
 Deno.test("every step of a release that a workflow calls exists", async () => {
