@@ -25,8 +25,10 @@ class Step {
     Deno.writeTextFileSync(this.#program, `#!/bin/sh\nexec ${quoted} "$@"\n`, { mode: 0o755 });
   }
 
-  start(inputs: Record<string, string>): RunningCommand {
-    const env: Record<string, string> = {};
+  /** Inputs that are not given are empty variables, as GitHub has it; `env` is the job's own. */
+  start(inputs: Record<string, string>, env: Record<string, string> = {}): RunningCommand {
+    env = { ...env };
+    for (const name of ["RELAY_URL", "RELAY_TOKEN"]) env[`AGENT_INPUT_${name}`] = "";
     for (const [name, value] of Object.entries({ COMMAND: this.#program, PROVIDER: "echo", ...inputs })) {
       env[`AGENT_INPUT_${name}`] = value;
     }
@@ -122,6 +124,34 @@ Deno.test("no input of the action is ever run: each is one argument of the runne
   });
 });
 
+Deno.test("the job's own relay and token are kept by a step without those inputs, and give way to one with them", async () => {
+  await withTempDir(async (dir) => {
+    const step = new Step(dir);
+    const command = join(dir, "shows-env");
+    Deno.writeTextFileSync(command, '#!/bin/sh\nenv | grep RELAY | sort\necho "$@"\n', { mode: 0o755 });
+    const shown = async (inputs: Record<string, string>) => {
+      const job = { AGENT_RELAY_TOKEN: "of-the-job", AGENT_RELAY_URL: "http://job.example" };
+      const running = step.start({ COMMAND: command, ...inputs }, job);
+      assertEquals(await running.ended(), 0, running.err);
+      const lines = running.out.split("\n").filter((line) => !line.includes("RELAY_HOME") && line !== "");
+      return lines.map((line) => line.replace(/--result=\S+/, "--result=FILE"));
+    };
+    const words = "echo --once --result=FILE";
+    assertEquals(await shown({}), [
+      "AGENT_INPUT_RELAY_URL=",
+      "AGENT_RELAY_TOKEN=of-the-job",
+      "AGENT_RELAY_URL=http://job.example",
+      words,
+    ]);
+    assertEquals(await shown({ RELAY_TOKEN: "of-the-step", RELAY_URL: "http://step.example" }), [
+      "AGENT_INPUT_RELAY_URL=http://step.example",
+      "AGENT_RELAY_TOKEN=of-the-step",
+      "AGENT_RELAY_URL=http://job.example",
+      `${words} --relay-url=http://step.example`,
+    ]);
+  });
+});
+
 Deno.test("a cancelled step's SIGINT reaches the runner, which ends with its own code", async () => {
   await withTempDir(async (dir) => {
     const step = new Step(dir);
@@ -152,11 +182,9 @@ Deno.test("the action's inputs, variables and script agree, and no expression is
   const inputs = [...yaml.split("outputs:")[0]!.matchAll(/^ {2}([a-z-]+):$/gm)].map((match) => match[1]!);
   assert(inputs.length >= 12, inputs.join());
   for (const name of inputs) {
-    const variable = name === "relay-token"
-      ? "AGENT_RELAY_TOKEN"
-      : `AGENT_INPUT_${name.toUpperCase().replaceAll("-", "_")}`;
+    const variable = `AGENT_INPUT_${name.toUpperCase().replaceAll("-", "_")}`;
     assertStringIncludes(yaml, `${variable}: \${{ inputs.${name} }}`);
-    if (name !== "relay-token") assertMatch(script, new RegExp(`\\$${variable}\\b`));
+    assertMatch(script, new RegExp(`\\$${variable}\\b`));
   }
   const workflows = [yaml, Deno.readTextFileSync(join(ROOT, "examples", "github-actions.yml"))];
   let commands = 0;

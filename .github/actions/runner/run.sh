@@ -17,6 +17,10 @@ case $AGENT_INPUT_PROVIDER in
     ;;
 esac
 
+# An input that was not given is empty, and must not take the place of the job's own variable. The agent gets neither.
+if [ -n "${AGENT_INPUT_RELAY_TOKEN:-}" ]; then export AGENT_RELAY_TOKEN="$AGENT_INPUT_RELAY_TOKEN"; fi
+unset AGENT_INPUT_RELAY_TOKEN
+
 result="$RUNNER_TEMP/agent-result-$$.json"
 set -- "$AGENT_INPUT_PROVIDER" --once "--result=$result"
 
