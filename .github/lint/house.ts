@@ -1,7 +1,9 @@
 /**
- * The house rules of .github/ARCHITECTURE.md as a lint plugin: imports point one way, the core is pure, and the
- * process's own environment, arguments and exit belong to main.ts and the command line.
+ * The house rules of .github/ARCHITECTURE.md as a lint plugin: imports point one way, the core is pure, time and chance
+ * are injected, and the process's own environment, arguments and exit belong to main.ts and the command line.
  */
+
+import { type GlobalUse, globalUses } from "./uses.ts";
 
 /** Floors of the house; a file may import from the floors below its own and from its own room. */
 const FLOOR: Readonly<Record<string, number>> = {
@@ -20,18 +22,41 @@ const FLOOR: Readonly<Record<string, number>> = {
 };
 
 const CORE = /\/lib\/(?:runner|inbox)\/core\//;
-const IMPURE_GLOBALS = new Set([
+const TIMERS = ["setTimeout", "setInterval", "setImmediate", "performance", "Temporal"];
+/** Globals that the core has no business with, in whatever way it would use them. */
+const IMPURE = new Set([
+  ...TIMERS,
+  "AbortSignal",
+  "BroadcastChannel",
   "Deno",
-  "setTimeout",
-  "setInterval",
-  "fetch",
+  "EventSource",
+  "FinalizationRegistry",
+  "Function",
+  "MessageChannel",
+  "WeakRef",
   "WebSocket",
-  "performance",
+  "Worker",
+  "alert",
+  "caches",
+  "confirm",
+  "console",
   "crypto",
+  "eval",
+  "fetch",
+  "globalThis",
+  "localStorage",
+  "navigator",
+  "process",
+  "prompt",
   "queueMicrotask",
+  "sessionStorage",
 ]);
-const IMPURE_MEMBERS = new Set(["Date.now", "Math.random"]);
-const CLI_ONLY = new Set(["env", "args", "exit"]);
+/** What else has clocks and randomness in it; types of them are welcome in the core. */
+const IMPURE_FILES = /\/lib\/base\/(?:clock|secret)\.ts$/;
+/** Where time and chance come from, and where they are handed to the rest of the house. */
+const TIME_KEEPERS = /\/lib\/(?:base|cli|std)\//;
+/** Of the process: where it is run from, and how it ends. */
+const EDGES = new Set(["args", "env", "exit", "exitCode"]);
 
 function roomOf(path: string): { room: string; rest: string } | null {
   const match = /\/lib\/([^/]+)\/(.*)$/.exec(path);
@@ -61,75 +86,123 @@ export function importProblem(from: string, specifier: string): string | null {
   return `lib/${source.room} must not import lib/${target.room}: imports point down`;
 }
 
-interface Named {
-  type: string;
-  name?: string;
+/** Says what is wrong with a value that the core imports, or null. Exported for its test. */
+export function coreImportProblem(from: string, specifier: string): string | null {
+  if (!CORE.test(from)) return null;
+  const resolved = resolveImport(from, specifier);
+  if (resolved === null) return `the core is pure: ${specifier} is not of this house`;
+  return IMPURE_FILES.test(resolved) ? `the core is pure: ${specifier} belongs to a port` : null;
 }
+
+/** True for a use of time or chance. `new Date(at)` and `Date.parse` are neither. */
+function isTimeOrChance({ name, member, harmless }: GlobalUse): boolean {
+  if (name === "Math") return member === "random" || member === null;
+  if (name === "Date") return member === null ? !harmless : member !== "parse" && member !== "UTC";
+  return TIMERS.includes(name);
+}
+
+/** Reports what `problem` says about each use of a global. */
+function onGlobals(
+  context: Deno.lint.RuleContext,
+  problem: (use: GlobalUse) => string | null,
+): Deno.lint.LintVisitor {
+  return {
+    Identifier(node) {
+      for (const use of globalUses(node)) {
+        const message = problem(use);
+        if (message !== null) context.report({ node: use.node, message });
+      }
+    },
+  };
+}
+
+/** Calls back with every module that is imported or exported again, and whether only its types are. */
+function onImports(
+  check: (node: Deno.lint.Node, specifier: string, typesOnly: boolean) => void,
+): Deno.lint.LintVisitor {
+  return {
+    ImportDeclaration: (node) => {
+      const kinds = node.specifiers.map((each) =>
+        each.type === "ImportSpecifier" ? each.importKind : "value"
+      );
+      const typesOnly = node.importKind === "type" ||
+        (kinds.length > 0 && kinds.every((kind) => kind === "type"));
+      check(node, String(node.source.value), typesOnly);
+    },
+    ExportNamedDeclaration: (node) => {
+      if (node.source !== null) check(node, String(node.source.value), node.exportKind === "type");
+    },
+    ExportAllDeclaration: (node) => check(node, String(node.source.value), node.exportKind === "type"),
+    ImportExpression: (node) => {
+      check(
+        node,
+        node.source.type === "Literal" ? String(node.source.value) : "what is not said here",
+        false,
+      );
+    },
+  };
+}
+
+const fileOf = ({ filename }: Deno.lint.RuleContext) => filename.replaceAll("\\", "/");
 
 const plugin: Deno.lint.Plugin = {
   name: "house",
   rules: {
     "import-direction": {
       create(context) {
-        const check = (node: Deno.lint.Node, specifier: string) => {
-          const message = importProblem(context.filename.replaceAll("\\", "/"), specifier);
+        return onImports((node, specifier) => {
+          const message = importProblem(fileOf(context), specifier);
           if (message !== null) context.report({ node, message });
-        };
-        return {
-          ImportDeclaration: (node) => check(node, String(node.source.value)),
-          ExportNamedDeclaration: (node) => {
-            if (node.source !== null) check(node, String(node.source.value));
-          },
-          ExportAllDeclaration: (node) => check(node, String(node.source.value)),
-          ImportExpression: (node) => {
-            if (node.source.type === "Literal") check(node, String(node.source.value));
-          },
-        };
+        });
+      },
+    },
+    "pure-core-imports": {
+      create(context) {
+        return onImports((node, specifier, typesOnly) => {
+          const message = typesOnly ? null : coreImportProblem(fileOf(context), specifier);
+          if (message !== null) context.report({ node, message });
+        });
       },
     },
     "pure-core": {
       create(context) {
-        if (!CORE.test(context.filename.replaceAll("\\", "/"))) return {};
-        return {
-          MemberExpression(node) {
-            const object = node.object as Named;
-            const property = node.property as Named;
-            if (object.type !== "Identifier") return;
-            const name = object.name!;
-            if (IMPURE_GLOBALS.has(name) || IMPURE_MEMBERS.has(`${name}.${property.name}`)) {
-              context.report({ node, message: `the core is pure: ${name} belongs to a port` });
-            }
-          },
-          CallExpression(node) {
-            const callee = node.callee as Named;
-            if (callee.type === "Identifier" && IMPURE_GLOBALS.has(callee.name!)) {
-              context.report({ node, message: `the core is pure: ${callee.name} belongs to a port` });
-            }
-          },
-          NewExpression(node) {
-            const callee = node.callee as Named;
-            if (
-              callee.type === "Identifier" && (callee.name === "Date" || IMPURE_GLOBALS.has(callee.name!))
-            ) {
-              context.report({ node, message: `the core is pure: ${callee.name} belongs to a port` });
-            }
-          },
-        };
+        if (!CORE.test(fileOf(context))) return {};
+        return onGlobals(context, (use) => {
+          const harmless = use.name === "Date"
+            ? use.member !== null && !isTimeOrChance(use)
+            : !isTimeOrChance(use);
+          return harmless && !IMPURE.has(use.name) ? null : `the core is pure: ${use.name} belongs to a port`;
+        });
+      },
+    },
+    "injected-time": {
+      create(context) {
+        const file = fileOf(context);
+        if (!/\/lib\//.test(file) || TIME_KEEPERS.test(file) || CORE.test(file)) return {};
+        const check = onGlobals(
+          context,
+          (use) =>
+            isTimeOrChance(use)
+              ? `${use.name} is not injected: take a clock, or a source of randomness`
+              : null,
+        );
+        const imports = onImports((node, specifier) => {
+          if (/^node:(?:timers|perf_hooks)/.test(specifier)) {
+            context.report({ node, message: `${specifier} is not injected: take a clock` });
+          }
+        });
+        return { ...check, ...imports };
       },
     },
     "process-edges": {
       create(context) {
-        const file = context.filename.replaceAll("\\", "/");
+        const file = fileOf(context);
         if (!/\/lib\//.test(file) || /\/lib\/(?:cli|std)\//.test(file)) return {};
-        return {
-          MemberExpression(node) {
-            const object = node.object as Named;
-            const property = node.property as Named;
-            if (object.type === "Identifier" && object.name === "Deno" && CLI_ONLY.has(property.name ?? "")) {
-              context.report({ node, message: `Deno.${property.name} belongs to main.ts and lib/cli` });
-            }
-          },
-        };
+        return onGlobals(context, ({ name, member }) => {
+          const edge = (name === "Deno" && (member === null || EDGES.has(member))) ||
+            (name === "process" && (member === "argv" || EDGES.has(member ?? "")));
+          return edge ? `${name}.${member ?? "*"} belongs to main.ts and lib/cli` : null;
+        });
       },
     },
   },

@@ -1,5 +1,6 @@
 import { join } from "@std/path";
 import { lines, readAllCapped } from "../base/bytes.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { decodeJson, isRecord } from "../protocol/codec.ts";
 import { adminFileOf } from "./contract.ts";
@@ -55,14 +56,17 @@ export async function askRunner({ url, token }: LocalRunner): Promise<RunnerAnsw
  * Watches a runner: yields its last events, then every new one, until the run is over. Throws when the runner cannot be
  * reached or goes away without saying so.
  */
-export async function* watchRunner({ url, token }: LocalRunner): AsyncGenerator<Record<string, unknown>> {
+export async function* watchRunner(
+  { url, token }: LocalRunner,
+  clock: Clock = systemClock,
+): AsyncGenerator<Record<string, unknown>> {
   const abort = new AbortController();
   // Only until it answers: what it says from then on comes when it comes.
-  const timer = setTimeout(() => abort.abort(new Error("it does not answer")), ANSWER_MS);
+  const cancel = clock.setTimer(ANSWER_MS, () => abort.abort(new Error("it does not answer")));
   const response = await fetch(`${url}/watch`, {
     headers: { authorization: `Bearer ${token}` },
     signal: abort.signal,
-  }).finally(() => clearTimeout(timer));
+  }).finally(cancel);
   if (response.status !== 200 || response.body === null) {
     await response.body?.cancel();
     throw new Error(response.status === 429 ? "too many watch it already" : `it answers ${response.status}`);

@@ -185,6 +185,8 @@ export interface MonitorPort {
 export interface ProviderPorts {
   processes: Processes;
   clock: Clock;
+  /** In [0, 1). */
+  random(): number;
   log: Log;
   monitor: MonitorPort;
   /** Called for every event, never after `exited` resolved (but `quit`). Must not throw. */

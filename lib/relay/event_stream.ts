@@ -20,13 +20,20 @@ export function eventStream(service: RelayService): Response {
           controller.close();
         } catch { /* the reader left */ }
       };
-      const ping = setInterval(() => write(": ping\n\n"), PING_MS);
+      let cancelPing = () => {};
+      const pingLater = () => {
+        cancelPing = service.clock.setTimer(PING_MS, () => {
+          pingLater();
+          write(": ping\n\n");
+        });
+      };
+      pingLater();
       const silence = service.listen(({ event, data }) => {
         write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
         if (event === "relay.stopping") end();
       });
       stop = () => {
-        clearInterval(ping);
+        cancelPing();
         silence();
       };
       write(": events follow\n\n");

@@ -37,7 +37,7 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
   const local = isLoopback(hostname);
   let outcome: "stopped" | "yielded" = "stopped";
 
-  const handler = (request: Request): Response | Promise<Response> => {
+  const handler = (request: Request, { completed }: Deno.ServeHandlerInfo): Response | Promise<Response> => {
     const host = request.headers.get("host");
     const named = host === null ? null : URL.parse(`http://${host}`);
     const url = named === null ? null : URL.parse(request.url);
@@ -65,7 +65,8 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
       yieldRelay: () => {
         if (!options.embedded) throw new RunnerError("E_FORBIDDEN", "a relay of its own does not yield");
         outcome = "yielded";
-        setTimeout(() => void stop(), 50);
+        // Whoever asked has the answer by then, or has gone away.
+        void completed.catch(() => {}).then(stop);
       },
     });
   };

@@ -107,6 +107,11 @@ export class RelayService {
     return this.#clock.wall();
   }
 
+  /** For the timers of one connection. */
+  get clock(): Clock {
+    return this.#clock;
+  }
+
   /**
    * Registers a component; its unread mail is pushed once the caller attached its socket to the hub. `by` is the agent
    * whose token registers, null for the operator.

@@ -100,7 +100,7 @@ export class ProviderHost {
 
   #spawn({ type: _, ...start }: Extract<ProviderEffect, { type: "spawn" }>): void {
     const { incarnation } = start;
-    const { adapter, processes, clock, log, monitor } = this.#ports;
+    const { adapter, processes, clock, random, log, monitor } = this.#ports;
     const session = (async (): Promise<ProviderSession | null> => {
       try {
         if (this.#givenUp !== null) {
@@ -112,6 +112,7 @@ export class ProviderHost {
           processes,
           monitor,
           clock,
+          random,
           log: log.child(adapter.provider),
           emit: (event) => this.#post({ type: "provider", incarnation, event: this.#masked(event) }),
         });

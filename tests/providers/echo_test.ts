@@ -45,6 +45,7 @@ Deno.test("echo says of a delivery behind a slow turn that the agent holds it", 
       {
         processes,
         clock: systemClock,
+        random: Math.random,
         log: noLog,
         monitor: { deliver: () => Promise.reject(new Error("no monitor")), watch: () => () => {} },
         emit: (event) => void events.push(event),

@@ -120,7 +120,7 @@ export class CodexSession implements ProviderSession {
       return this.#giveUp(messageOf(error));
     }
     if (!this.#running) return;
-    const { clock, log } = this.#ports;
+    const { clock, random, log } = this.#ports;
     this.#terminal.listening(this.#url, this.#address.token);
     this.#connection = new Connection({
       url: this.#url,
@@ -128,7 +128,7 @@ export class CodexSession implements ProviderSession {
       version: this.#launch.version,
       clock,
       log,
-      random: Math.random,
+      random,
       events: {
         notification: (method, params) => this.#notified(method, params),
         request: (method, params) => this.#asked(method, params),

@@ -1,4 +1,5 @@
 import { lineBatches } from "../../base/bytes.ts";
+import { type Clock, systemClock } from "../../base/clock.ts";
 import type { FailureClass } from "../contract.ts";
 import type { EchoOptions } from "./options.ts";
 import { ECHO_LINE_LIMIT, type EchoInput, type EchoOutput, SEEN } from "./protocol.ts";
@@ -17,6 +18,7 @@ export async function runEchoAgent(
   output: (text: string) => void,
   record: (lines: string) => void,
   options: EchoOptions = PLAIN,
+  clock: Clock = systemClock,
 ): Promise<number> {
   let recorded = "";
   let said = "";
@@ -30,7 +32,7 @@ export async function runEchoAgent(
     if (text !== "") output(text);
   };
   const { slowMs, fail, exit, turns, costUsd } = options;
-  const pause = pauses();
+  const pause = pauses(clock);
   const exited = Promise.withResolvers<number>();
 
   const turn = async (deliveryId: string, text: string): Promise<void> => {
@@ -83,7 +85,7 @@ export async function runEchoAgent(
 }
 
 /** The pause of one turn at a time, which can be ended early: also before it has begun, while the turn says so far. */
-function pauses() {
+function pauses(clock: Clock) {
   let ended = false;
   let closed = false;
   let settle: (() => void) | null = null;
@@ -97,13 +99,13 @@ function pauses() {
     },
     /** Resolves true after the whole time, false when it was ended early. */
     async wait(ms: number): Promise<boolean> {
-      let timer: ReturnType<typeof setTimeout> | undefined;
+      let cancel = () => {};
       await new Promise<void>((resolve) => {
         if (ended) return resolve();
         settle = resolve;
-        timer = setTimeout(resolve, ms);
+        cancel = clock.setTimer(ms, resolve);
       });
-      clearTimeout(timer);
+      cancel();
       settle = null;
       return !ended;
     },
