@@ -7,6 +7,7 @@ import { GUARD_SCRIPT } from "../../lib/process/guard_script.ts";
 import { shellScripts } from "../support/scripts.ts";
 import { onPath } from "../support/shells.ts";
 import { withTempDir } from "../support/temp.ts";
+import { allSteps } from "../support/workflows.ts";
 
 const ROOT = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
 const SCRIPTS = shellScripts(ROOT);
@@ -29,6 +30,20 @@ Deno.test("the scripts that the other tests look at are all that there are", () 
   const embedded = sourcesWith(/"\/bin\/sh"|"sh", "-c"/);
   assertEquals(embedded, ["cli/run/signals.ts", "cli/run/tmux.ts", "process/guard.ts"], "add it to EMBEDDED");
 });
+
+/** The scripts of all steps of workflows, examples and actions. */
+function steps(): Record<string, string> {
+  const runs = allSteps().flatMap(({ path, step }) =>
+    step.run === undefined ? [] : [{ path, run: step.run }]
+  );
+  assert(runs.length >= 15);
+  return Object.fromEntries(
+    runs.map((
+      { path, run },
+      i,
+    ) => [`${path.replaceAll("/", "-")}-${i}.sh`, `#!/usr/bin/env bash\nset -eo pipefail\n${run}\n`]),
+  );
+}
 
 /** Files below `lib` whose text matches. */
 function sourcesWith(pattern: RegExp, below = ""): string[] {
@@ -77,7 +92,7 @@ Deno.test({
 
 const shellcheck = await onPath("shellcheck");
 Deno.test({
-  name: `shellcheck finds nothing in the scripts of the project and of the program${
+  name: `shellcheck finds nothing in the scripts of the project, of its workflows and of the program${
     shellcheck ? "" : " (SKIPPED: it is not here)"
   }`,
   ignore: !shellcheck,
@@ -87,7 +102,8 @@ Deno.test({
         const { code, stdout } = await new Deno.Command("shellcheck", { args: paths }).output();
         return { code, said: new TextDecoder().decode(stdout) };
       };
-      const embedded = Object.entries(EMBEDDED).map(([name, text]) => {
+      const scripts = { ...EMBEDDED, ...steps() };
+      const embedded = Object.entries(scripts).map(([name, text]) => {
         Deno.writeTextFileSync(join(dir, name), text);
         return join(dir, name);
       });
