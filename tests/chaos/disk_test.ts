@@ -5,7 +5,7 @@ import { mountTmpfs, unmount } from "./proc.ts";
 import { withWorld } from "./with_world.ts";
 import type { World } from "./world.ts";
 
-/** Where mounting is not permitted these are counted as ignored. */
+/** Where mounting is not permitted these are skipped. */
 const MOUNTS = await (async () => {
   const dir = Deno.makeTempDirSync();
   const mounted = await mountTmpfs(dir, 64);
@@ -13,6 +13,8 @@ const MOUNTS = await (async () => {
   Deno.removeSync(dir);
   return mounted;
 })();
+
+const WHY = MOUNTS ? "" : " (SKIPPED: nothing may be mounted here)";
 
 /** Promised after space came back (R-18). */
 const RECOVERY_MS = 60_000;
@@ -38,7 +40,7 @@ async function card(world: World): Promise<{ ready: boolean; status: string; rea
 }
 
 Deno.test({
-  name: "an agent whose disk is full says so, keeps its provider, loses nothing and recovers",
+  name: `an agent whose disk is full says so, keeps its provider, loses nothing and recovers${WHY}`,
   ignore: !MOUNTS,
   fn: () =>
     withWorld({ smallDiskKiB: 2_048 }, async (world) => {
@@ -73,7 +75,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "messages that do not fit on the disk together are delivered all the same, one after another",
+  name: `messages that do not fit on the disk together are delivered all the same, one after another${WHY}`,
   ignore: !MOUNTS,
   fn: () =>
     withWorld({ smallDiskKiB: 2_048 }, async (world) => {
@@ -98,7 +100,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a runner on a full disk ends within its bound",
+  name: `a runner on a full disk ends within its bound${WHY}`,
   ignore: !MOUNTS,
   fn: () =>
     withWorld({ smallDiskKiB: 2_048 }, async (world) => {
@@ -117,7 +119,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a relay whose disk is full takes nothing it cannot keep, and goes on when there is room",
+  name: `a relay whose disk is full takes nothing it cannot keep, and goes on when there is room${WHY}`,
   ignore: !MOUNTS,
   fn: () =>
     withWorld({ relayDiskKiB: 6_144 }, async (world) => {

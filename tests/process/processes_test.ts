@@ -77,7 +77,9 @@ Deno.test("a child that starts while another one is being swept survives the swe
     await first.exited;
     const second = await processes.spawn(sh("sleep 100"));
     await stopping;
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    // A third one starts only when every sweep that is asked for is over.
+    const third = await processes.spawn(sh("exit 0"));
+    assertEquals((await third.exited).code, 0);
     assert((await processesWith(processes.runId)).length >= 1, "the sweep took the new child");
     await second.stop({ graceMs: 0 });
   });

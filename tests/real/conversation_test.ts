@@ -93,7 +93,9 @@ seat("a conversation that was chosen after -- is gone on with after a restart", 
 }, ["--", "--session-id", NOBODYS]);
 
 Deno.test({
-  name: "claude in the terminal: a restart stays in the worktree, and makes no other one",
+  name: `claude in the terminal: a restart stays in the worktree, and makes no other one${
+    HAS_GIT ? "" : " (SKIPPED: git is not here)"
+  }`,
   ignore: !HAS_GIT,
   fn: () =>
     withSeat("claude", ["--", "--worktree"], async (seat) => {

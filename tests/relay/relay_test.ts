@@ -241,17 +241,20 @@ Deno.test("mail for nobody yet is kept with queue, adopted by the first match, a
     const http = httpOf(relay);
     assertEquals((await http.send(mail("label:later", "kept", { queue: true }))).ok, true);
     assertEquals((await http.send(mail("label:later", "too old", { queue: true, ttlMs: 5_000 }))).ok, true);
+    const other = await new TestAgent(relay.url, "other").join();
+    assertEquals((await http.send(mail("other", "as old", { ttlMs: 5_000 }))).ok, true);
+    const isExpired = async (id: number) => {
+      const receipt = await http.receipt(id);
+      return receipt.ok && receipt.value.recipients[0]!.reports.some((report) => report.stage === "expired");
+    };
     clock.shiftMs += 10_000;
-    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    await until("the sweep, which ends all of them", () => isExpired(3));
     const agent = await new TestAgent(relay.url, "a", { label: "later" }).join();
     await agent.untilGot("kept");
     assertEquals(agent.messages.map((message) => message.body), ["kept"]);
     clock.shiftMs += 8 * 86_400_000;
-    await until("the expiry", async () => {
-      const receipt = await http.receipt(1);
-      return receipt.ok && receipt.value.recipients[0]!.reports.some((report) => report.stage === "expired");
-    });
-    await agent.bus.close();
+    await until("the expiry", () => isExpired(1));
+    for (const each of [agent, other]) await each.bus.close();
   });
 });
 

@@ -55,6 +55,7 @@ export class TestAgent {
       token?: string | null;
       instanceId?: string;
       heartbeatIntervalMs?: number;
+      clock?: Clock;
     } = {},
   ) {
     this.bus = new RelayBusClient({
@@ -75,7 +76,7 @@ export class TestAgent {
         message: (message) => this.messages.push(message),
         command: (command) => this.commands.push(command.commandType),
       },
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       random: () => 0.5,
       log: noLog,
       ...(options.heartbeatIntervalMs === undefined
