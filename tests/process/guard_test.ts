@@ -7,6 +7,7 @@ import { GUARD_SCRIPT } from "../../lib/process/guard_script.ts";
 import { endLeftovers } from "../../lib/process/leftovers.ts";
 import { createProcesses, RUN_MARKER } from "../../lib/process/mod.ts";
 import { processesWith, RUN_ARGS } from "../support/runner_process.ts";
+import { SETSID } from "../support/shells.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
 async function withGuard(work: (guard: Guard, runId: string) => Promise<void>): Promise<void> {
@@ -77,7 +78,7 @@ Deno.test("what a child leaves when it ends by itself is ended at once, and its 
   const processes = createProcesses({ runId, clock: systemClock, log: noLog });
   const child = await processes.spawn({
     command: "/bin/sh",
-    args: ["-c", "sleep 100 & setsid sleep 100 & echo said; exit 3"],
+    args: ["-c", SETSID + "sleep 100 & setsid sleep 100 & echo said; exit 3"],
     cwd: "/",
     env: { PATH: "/usr/bin:/bin" },
     stdin: "null",
@@ -97,7 +98,7 @@ Deno.test("a child's output ends soon after it, also when something that cannot 
   const child = await processes.spawn({
     command: "/bin/sh",
     // Out of the group, without the marker; its id is said on stderr, so that the test can end it.
-    args: ["-c", "setsid env -i /bin/sleep 500 & echo said; echo $! >&2; exit 3"],
+    args: ["-c", SETSID + "setsid env -i /bin/sleep 500 & echo said; echo $! >&2; exit 3"],
     cwd: "/",
     env: { PATH: "/usr/bin:/bin" },
     stdin: "null",
@@ -156,7 +157,7 @@ Deno.test({
 });
 
 /** Everything a child may do in order not to be found: fork, setsid, fork twice, ignore TERM, stop itself. */
-const HIDING = `sleep 300 &
+const HIDING = `${SETSID}sleep 300 &
 setsid sh -c 'trap "" TERM HUP INT; sleep 300; :' &
 (setsid sh -c '(sleep 300 &) ; sleep 300' &)
 sh -c 'kill -STOP $$; sleep 300' &
@@ -207,8 +208,10 @@ Deno.test("nothing survives a SIGKILL of runner or of runner and guard, however 
 });
 
 /** Needs a kernel and a user that may say which process id comes next; skipped elsewhere. */
-const CHOOSES_IDS = new Deno.Command("/bin/sh", { args: ["-c", "test -w /proc/sys/kernel/ns_last_pid"] })
-  .outputSync().success;
+const CHOOSES_IDS = new Deno.Command("/bin/sh", {
+  args: ["-c", 'last=/proc/sys/kernel/ns_last_pid; id=$(cat $last) && echo "$id" > $last'],
+  stderr: "null",
+}).outputSync().success;
 
 Deno.test({
   name: `the process that got the id of a group that is gone is left alone when the runner is killed${

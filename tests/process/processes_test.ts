@@ -12,11 +12,12 @@ import {
   type SpawnOptions,
 } from "../../lib/process/mod.ts";
 import { processesWith, RUN_ARGS } from "../support/runner_process.ts";
+import { SETSID } from "../support/shells.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
 const sh = (script: string, more: Partial<SpawnOptions> = {}): SpawnOptions => ({
   command: "/bin/sh",
-  args: ["-c", script],
+  args: ["-c", SETSID + script],
   cwd: "/",
   env: { PATH: "/usr/bin:/bin" },
   stdin: "null",
@@ -105,7 +106,9 @@ Deno.test("nothing survives a SIGKILL of the process that started it", async () 
        import { systemClock } from "${lib}base/clock.ts";
        import { noLog } from "${lib}base/log.ts";
        const processes = createProcesses({ runId: Deno.args[0]!, clock: systemClock, log: noLog });
-       await processes.spawn({ command: "/bin/sh", args: ["-c", "setsid sleep 100 & trap '' TERM; sleep 100"], cwd: "/",
+       await processes.spawn({ command: "/bin/sh", args: ["-c", ${
+        JSON.stringify(SETSID)
+      } + "setsid sleep 100 & trap '' TERM; sleep 100"], cwd: "/",
          env: { PATH: "/usr/bin:/bin" }, stdin: "null", stdout: "null", stderr: "null", ownGroup: true });
        await new Promise((resolve) => setTimeout(resolve, 100_000));`,
     );

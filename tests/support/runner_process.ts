@@ -242,6 +242,11 @@ export class RunningCommand {
 
 /** Processes whose environment carries this text, found through the shell since Deno may not read /proc. */
 export async function processesWith(marker: string): Promise<number[]> {
+  if (Deno.build.os === "darwin") {
+    const { stdout } = await new Deno.Command("ps", { args: ["-axwwE", "-o", "pid=,command="] }).output();
+    const lines = new TextDecoder().decode(stdout).split("\n");
+    return lines.filter((line) => line.includes(marker)).map((line) => Number.parseInt(line));
+  }
   const { stdout } = await new Deno.Command("/bin/sh", {
     args: [
       "-c",

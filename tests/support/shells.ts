@@ -13,6 +13,11 @@ export async function onPath(command: string): Promise<boolean> {
   }
 }
 
+/** Begins a script that says `setsid`, which comes with util-linux only. */
+export const SETSID = Deno.build.os === "darwin"
+  ? `setsid() { exec perl -MPOSIX -e 'POSIX::setsid(); exec @ARGV' "$@"; }\n`
+  : "";
+
 /**
  * Puts a `runner` with its links into a directory: it completes as the program under test does, and says the words that
  * it was called with instead of doing anything.
