@@ -1,5 +1,5 @@
 /**
- * The closed list of error codes. A code is stable: scripts match on it. `lib/cli/exit_codes.ts` maps every
+ * The closed list of error codes. A code is stable: scripts match on it, and `docs/exit-codes.md` says what each means. `lib/cli/exit_codes.ts` maps every
  * code to an exit code, `lib/protocol/http_status.ts` maps the ones that reach HTTP to a status; no other
  * place may translate.
  */
@@ -40,7 +40,6 @@ export const ERROR_CODES = [
   "E_NO_REPLY",
   // provider
   "E_PROVIDER_CMD",
-  "E_PROVIDER_EXIT",
   "E_CRASH_LOOP",
   "E_TURN_FAILED",
   "E_RPC",

@@ -41,7 +41,6 @@ const EXIT: Readonly<Record<ErrorCode, number>> = {
   E_NO_REPLY: 1,
   E_TURN_FAILED: 1,
   E_PROVIDER_CMD: 5,
-  E_PROVIDER_EXIT: 5,
   E_CRASH_LOOP: 5,
   E_LOCKED: 6,
   E_STATE: 7,

@@ -128,6 +128,17 @@ Deno.test("every error code has an exit code between 1 and 78", () => {
   for (const code of ERROR_CODES) assert(exitCodeOf(code) >= 1 && exitCodeOf(code) <= 78, code);
 });
 
+Deno.test("docs/exit-codes.md has every error code in order, with the exit code that it has and what to do", () => {
+  const text = Deno.readTextFileSync(new URL("../../docs/exit-codes.md", import.meta.url));
+  const rows = [...text.matchAll(/^\| `(E_\w+)` +\| (\d+) +\| (\S.*?) +\| (\S.*?) +\|$/gm)];
+  assertEquals(
+    rows.map(([, code, exit]) => [code, Number(exit)]),
+    ERROR_CODES.map((code) => [code, exitCodeOf(code)]),
+  );
+  // Each exit code of the list is explained above it.
+  for (const [, code, exit] of rows) assert(new RegExp(`^\\| ${exit} +\\|`, "m").test(text), code);
+});
+
 Deno.test("scanJson names line and column of the first mistake", () => {
   for (
     const [text, line, column, message] of [

@@ -1,6 +1,8 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { noRecipient, relayError } from "../../lib/cli/relay_access.ts";
 import { RelayHttpClient } from "../../lib/sdk/mod.ts";
+import { httpOf, testRelay } from "../support/relay_world.ts";
+import { withTempDir } from "../support/temp.ts";
 
 Deno.test("a recipient that is offline is called so, one that does not exist gets the near misses", () => {
   const said = (target: string) => noRecipient(target, ["label:api", "vm-api"], "--queue keeps it").hint;
@@ -22,6 +24,24 @@ Deno.test("a relay that takes the connection and says nothing is unreachable, no
   } finally {
     listener.close();
   }
+});
+
+Deno.test("what a relay refuses is called by its reason: nobody can be meant, it is not there, or refused", async () => {
+  await withTempDir(async (dir) => {
+    const relay = await testRelay(dir);
+    const http = httpOf(relay);
+    const send = (to: string, more = {}) => http.send({ from: "me", to, body: "x", ...more });
+    const refusals = [
+      [await send("label:a b"), "E_UNPROCESSABLE", "E_TARGET"],
+      [await http.receipt(77), "E_NOT_FOUND", "E_NOT_FOUND"],
+      [await send("a", { meta: "no object" as never }), "E_BAD_REQUEST", "E_RELAY_REFUSED"],
+    ] as const;
+    for (const [result, told, code] of refusals) {
+      assert(!result.ok && result.kind === "rejected", JSON.stringify(result));
+      assertEquals([result.code, relayError(result, relay.url).code], [told, code]);
+    }
+    await relay.stop();
+  });
 });
 
 Deno.test("a server that is no relay is called so, whatever its status", async () => {

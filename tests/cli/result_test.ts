@@ -76,13 +76,6 @@ const TABLE: [string, Cause, RunReport, number, RunOutcome][] = [
     130,
     "cancelled",
   ],
-  [
-    "a person's agent that was killed",
-    { kind: "provider", status: { code: 137, signal: "SIGKILL" } },
-    SERVES,
-    5,
-    "error",
-  ],
 ];
 
 for (const [name, cause, report, exitCode, outcome] of TABLE) {

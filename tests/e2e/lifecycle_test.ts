@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import { TestAgent } from "../support/relay_world.ts";
 import { TestHome } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
@@ -59,6 +60,18 @@ Deno.test("a namesake that has ended does not stand in the way, and an agent tha
     assertMatch(bare.err, /E_NO_RECIPIENT.*did you mean label:api\?/);
     here.kill("SIGTERM");
     assertEquals(await here.ended(), 0);
+  });
+});
+
+Deno.test("a stop that its agent does not answer ends with 8 in its time, and says where to look", async () => {
+  await withHome(async (home) => {
+    const token = Deno.readTextFileSync(`${home.home}/relay.token`).trim();
+    const mute = await new TestAgent(`http://127.0.0.1:${home.port}`, "mute", { token }).join();
+    const stopped = await home.run(["stop", "mute", "--timeout", "1s"]);
+    assertEquals([stopped.code, stopped.out], [8, ""]);
+    assertMatch(stopped.err, /E_TIMEOUT.*mute did not say that it is stopped.*runner status mute/);
+    assertEquals(mute.commands, ["agent.shutdown"]);
+    await mute.bus.close();
   });
 });
 

@@ -83,6 +83,13 @@ export const BAD_INPUTS: readonly BadInput[] = [
     says: /65 characters, at most 64/,
   },
   {
+    row: "8b",
+    args: ["claude", "--agent-id", "a/b"],
+    code: "E_AGENT_ID",
+    exit: 2,
+    says: /agent id "a\/b" has characters outside A-Za-z0-9\._-/,
+  },
+  {
     row: "10a",
     args: ["claude", "--token", TOKEN],
     code: "E_TOKEN_ARGV",

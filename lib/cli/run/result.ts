@@ -95,9 +95,8 @@ export function verdictOf(outcome: ExitOutcome, report: RunReport, crashed: unkn
       return failure(new RunnerError(cause.code, shown(cause.message, 400)), outcome);
     }
     case "provider": {
-      const { code, signal } = cause.status;
+      const { code } = cause.status;
       if (code !== 0 && quitByPerson(cause.status)) return cancelled("SIGINT");
-      if (signal !== null) return { outcome: "error", exitCode: exitCodeOf("E_PROVIDER_EXIT"), error: null };
       return { outcome: code === 0 ? "succeeded" : "failed", exitCode: code, error: null };
     }
   }
