@@ -1,12 +1,13 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { join } from "@std/path";
+import { systemClock } from "../../lib/base/clock.ts";
 import { isNoticeLine } from "../../lib/protocol/control.ts";
 import { approvalFlags } from "../../lib/providers/claude/arguments.ts";
 import { MonitorChannel, SocketChannel } from "../../lib/providers/claude/channel.ts";
 import { TranscriptFollower } from "../../lib/providers/claude/follower.ts";
 import { noticeLine, noticeToken } from "../../lib/providers/claude/notice.ts";
 import { probeTranscript, type Row } from "../../lib/providers/claude/transcript.ts";
-import { chooseRung, readVersion } from "../../lib/providers/claude/version.ts";
+import { chooseRung, claudeVersion, readVersion } from "../../lib/providers/claude/version.ts";
 import type { Delivery, MonitorNotice, ProviderEvent } from "../../lib/providers/contract.ts";
 import { withTempDir } from "../support/temp.ts";
 
@@ -43,6 +44,30 @@ Deno.test("readVersion finds the version and nothing that only looks like one", 
   for (const text of ["", "claude", "2.1", "1.2.3.4", "v2", "99999.1.1", "x".repeat(1_000) + "2.1.1"]) {
     assertEquals(readVersion(text), null, text.slice(0, 20));
   }
+});
+
+Deno.test("claudeVersion asks each program once, by its command and where it is looked for", async () => {
+  await withTempDir(async (dir) => {
+    const place = (name: string) => {
+      const bin = join(dir, name);
+      Deno.mkdirSync(bin);
+      const script = `#!/bin/sh\necho asked >> "${bin}/asked"\necho 2.1.${name} "(Claude Code)"\n`;
+      Deno.writeTextFileSync(join(bin, "claude"), script, { mode: 0o755 });
+      return bin;
+    };
+    const [old, recent] = [place("197"), place("330")];
+    const version = (cwd: string, PATH: string, command = "claude") =>
+      claudeVersion({ command, cwd, env: { PATH } }, systemClock);
+    for (let round = 0; round < 2; round++) {
+      assertEquals(await version(dir, `${old}:/bin`), "2.1.197");
+      assertEquals(await version(dir, `${recent}:/bin`), "2.1.330");
+      assertEquals(await version(old, "/bin", "./claude"), "2.1.197");
+      assertEquals(await version(recent, "/bin", "./claude"), "2.1.330");
+    }
+    for (const bin of [old, recent]) {
+      assertEquals(Deno.readTextFileSync(join(bin, "asked")), "asked\n".repeat(2));
+    }
+  });
 });
 
 Deno.test("the mode that asks has the name that the version knows", () => {

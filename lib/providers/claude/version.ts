@@ -10,22 +10,24 @@ const SOCKET_SINCE = "2.1.225";
 /** How messages get into an agent in a terminal. */
 export type Rung = "socket" | "monitor";
 
+/** By what decides which program it is: the command, and where it is looked for. */
 const asked = new Map<string, Promise<string | null>>();
 
-/** Returns the version of a Claude Code, `2.1.330`, or null when it does not say. Asked once per command and run. */
+/** Returns the version of a Claude Code, `2.1.330`, or null when it does not say. Each program is asked once. */
 export function claudeVersion(
   launch: Pick<ProviderLaunch, "command" | "cwd" | "env">,
   clock: Clock,
 ): Promise<string | null> {
-  let version = asked.get(launch.command);
+  const { command, cwd, env } = launch;
+  const program = JSON.stringify([command, cwd, env.PATH]);
+  let version = asked.get(program);
   if (version === undefined) {
-    const { command, cwd, env } = launch;
     version = ask(command, ["--version"], { clock, timeoutMs: PROBE_MS, cwd, env }).then(
       (answer) => answer.state === "ended" ? readVersion(answer.out) : null,
       // What is wrong with the command is said when it is started.
       () => null,
     );
-    asked.set(launch.command, version);
+    asked.set(program, version);
   }
   return version;
 }
