@@ -52,13 +52,20 @@ case "$(uname -m)" in
   aarch64 | arm64) machine=arm64 ;;
   *) fail "there is no program for $(uname -m)" ;;
 esac
+# Before the download, since the program would only be "not found" there. The C library says its name in its own ldd.
+if [ "$system" = linux ]; then
+  if command -v ldd > /dev/null; then libc=$(ldd --version 2>&1 || :); else libc=$(ls /lib/ld-musl-* 2> /dev/null || :); fi
+  case $libc in
+    *musl*) fail 'this system has musl, and the program needs glibc. Nothing was installed.' ;;
+  esac
+fi
 target="$system-$machine"
 expected=$(printf '%s\n' "$HASHES" | sed -n "s/^$target //p")
 [ -n "$expected" ] || fail "there is no program for $target"
 archive="runner-$VERSION-$target.tar.gz"
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"; rm -f "$dir/.runner.new"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -95,12 +102,19 @@ fi
 
 mkdir "$work/files"
 tar -xzf "$work/$archive" -C "$work/files"
-"$work/files/runner" version > /dev/null || fail 'the program does not start on this system. Nothing was installed.'
-
 mkdir -p "$dir"
-# Under another name first: a rename is whole, and a runner that is at work keeps the file it has open.
+# Under another name first: a rename is whole, and a runner that is at work keeps the file it has open. Tried there, since
+# a temporary directory may be one that no program can be run in.
 cp "$work/files/runner" "$dir/.runner.new"
 chmod 755 "$dir/.runner.new"
+code=0
+"$dir/.runner.new" version > /dev/null || code=$?
+case $code in
+  0) ;;
+  126) fail "no program can be run in $dir (is it mounted noexec?); give another --dir. Nothing was installed." ;;
+  127) fail 'the program does not start: its loader is missing, which is that of glibc. Nothing was installed.' ;;
+  *) fail "the program does not start on this system (exit code $code). Nothing was installed." ;;
+esac
 mv -f "$dir/.runner.new" "$dir/runner"
 if [ "$links" = yes ]; then
   for name in claude-relay codex-relay; do ln -sf runner "$dir/$name"; done

@@ -21,11 +21,14 @@ interface Machine {
   install(...args: string[]): Promise<{ code: number; out: string; err: string }>;
 }
 
-async function withMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
+async function withMachine(
+  work: (machine: Machine) => Promise<void>,
+  program = PROGRAM,
+): Promise<void> {
   await withTempDir(async (dir) => {
     const bytes = await archive(
       "tar.gz",
-      [{ path: "runner", bytes: new TextEncoder().encode(PROGRAM), executable: true }],
+      [{ path: "runner", bytes: new TextEncoder().encode(program), executable: true }],
       new Date(0),
     );
     const hash = await sha256(bytes);
@@ -164,6 +167,67 @@ Deno.test({
       assertEquals(code, 1);
       assertStringIncludes(err, "there is no program for Plan9");
     }),
+});
+
+Deno.test({
+  name: "install.sh says that it needs glibc before it downloads anything, where ldd is that of musl",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    withMachine(async ({ dir, install, tool }) => {
+      tool("ldd", "#!/bin/sh\necho 'musl libc (x86_64)' >&2\necho 'Version 1.2.5' >&2\nexit 1\n");
+      tool("curl", `#!/bin/sh\ntouch ${dir}/downloaded\nexit 1\n`);
+      const { code, out, err } = await install();
+      assertEquals([code, out], [1, ""]);
+      assertStringIncludes(err, "this system has musl, and the program needs glibc");
+      assertEquals(installed(dir).includes("downloaded"), false);
+      tool("ldd", "#!/bin/sh\necho 'ldd (Debian GLIBC 2.36-9) 2.36'\n");
+      assertStringIncludes((await install()).err, "cannot download");
+    }),
+});
+
+for (
+  const [why, program, says] of [
+    ["has no loader for it", "#!/no/such/loader\n", "its loader is missing, which is that of glibc"],
+    ["lets no program run there", "#!/bin/sh\nexit 126\n", "(is it mounted noexec?); give another --dir"],
+    [
+      "ends it with an error",
+      "#!/bin/sh\necho old kernel >&2\nexit 9\n",
+      "does not start on this system (exit code 9)",
+    ],
+  ] as const
+) {
+  Deno.test({
+    name: `install.sh installs nothing, and says why, where the system ${why}`,
+    ignore,
+    fn: () =>
+      withMachine(async ({ dir, install, tool }) => {
+        tool("gh", NO_GH);
+        const bin = join(dir, "bin");
+        Deno.mkdirSync(bin);
+        Deno.writeTextFileSync(join(bin, "runner"), "the one before");
+        const { code, err } = await install("--dir", bin);
+        assertEquals(code, 1);
+        assertStringIncludes(err, says);
+        assertEquals(installed(bin), ["runner"]);
+        assertEquals(Deno.readTextFileSync(join(bin, "runner")), "the one before");
+      }, program),
+  });
+}
+
+Deno.test({
+  name: "install.sh does not need to run anything in the temporary directory",
+  ignore,
+  fn: () => {
+    // It can be run below --dir only, as where the temporary directory is mounted noexec.
+    const program =
+      '#!/bin/sh\ncase $0 in */bin/.runner.new | */bin/runner) echo "runner 1.2.3" ;; *) exit 126 ;; esac\n';
+    return withMachine(async ({ dir, install, tool }) => {
+      tool("gh", NO_GH);
+      const { code, err } = await install("--dir", join(dir, "bin"));
+      assertEquals(code, 0, err);
+      assertEquals(installed(join(dir, "bin")), ["claude-relay", "codex-relay", "runner"]);
+    }, program);
+  },
 });
 
 Deno.test("installer() throws on a place that it cannot fill in", () => {

@@ -98,6 +98,16 @@ Deno.test("the assets of a release are five archives and what verifies and insta
   });
 });
 
+Deno.test("docs/install.md puts the formula into a tap, since Homebrew takes none from a path, and names what there is", () => {
+  const text = Deno.readTextFileSync(join(ROOT, "docs", "install.md"));
+  const installs = [...text.matchAll(/brew (?:install|upgrade) (\S+?)`?[\n ]/g)].map((match) => match[1]!);
+  assert(installs.length >= 3);
+  for (const formula of installs) assertMatch(formula, /^\w+\/\w+\/runner`?$/);
+  for (const asset of ["install.sh", "runner.rb", "runner.json", "checksums.txt", "sbom.spdx.json"]) {
+    assert(text.includes(asset), asset);
+  }
+});
+
 Deno.test("a manifest is not written when an archive is missing", () => {
   const facts = { version: VERSION, repository: REPOSITORY, checksums: new Map() };
   assertThrows(() => homebrewFormula(facts), Error, "there is no runner-");
