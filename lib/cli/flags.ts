@@ -61,7 +61,7 @@ export const runFlags: readonly FlagSpec[] = [
     name: "conversation",
     kind: "text",
     value: "ID",
-    help: "Conversation to go on with: an id, last (default; of this agent), new (default for jobs)",
+    help: "Conversation to go on with: an id, last (default), new (default for jobs)",
   },
   { name: "agent-id", kind: "text", value: "ID", help: "Fixed agent id instead of the stable default" },
   ...relayFlags,

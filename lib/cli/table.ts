@@ -85,7 +85,7 @@ export const VERBS: readonly VerbSpec[] = [
         value: "STAGE",
         choices: ["received", "handed", "placed", "seen", "done"],
         code: "E_FLAG_VALUE",
-        help: "Wait until every recipient got this far; exit 1 without evidence",
+        help: "Wait until all recipients got here, else exit 1",
       },
       { name: "wait-reply", kind: "switch", help: "Wait for an answer and print it" },
       {

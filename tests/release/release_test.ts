@@ -102,7 +102,7 @@ Deno.test("docs/install.md puts the formula into a tap, since Homebrew takes non
   const text = Deno.readTextFileSync(join(ROOT, "docs", "install.md"));
   const installs = [...text.matchAll(/brew (?:install|upgrade) (\S+?)`?[\n ]/g)].map((match) => match[1]!);
   assert(installs.length >= 3);
-  for (const formula of installs) assertMatch(formula, /^\w+\/\w+\/runner`?$/);
+  for (const formula of installs) assertMatch(formula, /^\w+\/\w+\/runner`?\.?$/);
   for (const asset of ["install.sh", "runner.rb", "runner.json", "checksums.txt", "sbom.spdx.json"]) {
     assert(text.includes(asset), asset);
   }
