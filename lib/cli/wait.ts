@@ -117,7 +117,8 @@ export async function waitForReceipt(
     if (!result.ok) {
       if (result.kind === "auth" || result.kind === "rejected") throw relayError(result, url);
       // The relay may be changing hands; what was sent is stored and the wait goes on.
-      await delay(clock, Math.min(RETRY_MS, Math.max(1, deadline - clock.mono())));
+      const pauseMs = Math.max(RETRY_MS, result.kind === "unavailable" ? result.retryAfterMs ?? 0 : 0);
+      await delay(clock, Math.min(pauseMs, Math.max(1, deadline - clock.mono())));
       continue;
     }
     const receipt = result.value;

@@ -31,7 +31,7 @@ export type Decoded<T> = { ok: true; value: T } | { ok: false; reason: string };
 
 const refuse = (reason: string): { ok: false; reason: string } => ({ ok: false, reason });
 
-/** Parses JSON text with bounds on size and depth and without prototype keys; never throws. */
+/** Parses JSON text with bounds on its length in characters and its depth and without prototype keys; never throws. */
 export function decodeJson(text: string, limit = FRAME_LIMIT, maxDepth = DEPTH_LIMIT): Decoded<unknown> {
   const parsed = parse(text, limit);
   if (!parsed.ok) return parsed;
@@ -40,7 +40,7 @@ export function decodeJson(text: string, limit = FRAME_LIMIT, maxDepth = DEPTH_L
 }
 
 function parse(text: string, limit: number): Decoded<unknown> {
-  if (text.length > limit) return refuse(`larger than ${limit} bytes`);
+  if (text.length > limit) return refuse(`longer than ${limit} characters`);
   try {
     return { ok: true, value: JSON.parse(text) };
   } catch {

@@ -70,7 +70,6 @@ export interface Delivery {
   /** Framed text, ready for the model. */
   text: string;
   when: DeliveryTiming;
-  redelivery: number;
 }
 
 /** Why a turn failed; decides what happens to its messages. */
@@ -95,7 +94,7 @@ export type ProviderEvent =
   | { type: "ready"; resume: string | null; channel?: string }
   /** The conversation changed (Claude `/clear`, Codex `/new`). */
   | { type: "conversation"; resume: string }
-  | { type: "activity"; activity: Activity; detail?: string }
+  | { type: "activity"; activity: Activity }
   /** Proof of a stage. Stages of one delivery arrive in order; a repeat is harmless. */
   | { type: "evidence"; deliveryId: string; stage: "placed" | "seen"; evidence: string }
   /** The turn that handled these deliveries completed without error; `text` is its final answer. */

@@ -33,6 +33,3 @@ export interface RelayServer {
   /** Closes sockets (1001), stops timers, closes the database. Idempotent, at most 2 s. */
   stop(): Promise<void>;
 }
-
-/** Starts a relay; throws `E_RELAY_PORT` when the port is taken and `E_STATE` when the schema is newer. */
-export type ServeRelay = (options: RelayOptions) => Promise<RelayServer>;

@@ -10,7 +10,6 @@ export const noBus: RelayBus = {
   connect: () => {},
   setStatus: () => {},
   statusAsync: () => Promise.resolve(false),
-  setRegistration: () => {},
   claim: () => Promise.resolve(NO_RELAY),
   renew: () => Promise.resolve(NO_RELAY),
   release: () => Promise.resolve(NO_RELAY),

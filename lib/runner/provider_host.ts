@@ -166,7 +166,7 @@ export class ProviderHost {
     );
     try {
       const { id: messageId, from } = message;
-      await session.deliver({ deliveryId, messageId, from, text, when, redelivery }, abort.signal);
+      await session.deliver({ deliveryId, messageId, from, text, when }, abort.signal);
       this.#post({ type: "handed", key, deliveryId });
     } catch (error) {
       fail(messageOf(error));

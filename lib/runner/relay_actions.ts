@@ -90,12 +90,7 @@ export class RelayActions {
           return this.#post({ type: "claim.won", key, sentAt, leaseMs: result.value.leaseMs, renewal });
         }
         if (result.kind === "lost") {
-          return this.#post({
-            type: "claim.lost",
-            key,
-            renewal,
-            ...(result.holder === undefined ? {} : { holder: result.holder }),
-          });
+          return this.#post({ type: "claim.lost", key, renewal });
         }
         if (result.kind === "rejected" && (result.status === 404 || result.status === 410)) {
           return this.#post({ type: "claim.lost", key, renewal });

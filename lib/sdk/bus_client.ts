@@ -59,7 +59,7 @@ export class RelayBusClient implements RelayBus {
   readonly #options: BusClientOptions;
   readonly #clock: Clock;
   readonly #redial: Redialer;
-  #registration: RegisterPayload;
+  readonly #registration: RegisterPayload;
   #state: TransportState = { state: "idle" };
   #link: Link | null = null;
   readonly #out = new FrameBatch({
@@ -127,10 +127,6 @@ export class RelayBusClient implements RelayBus {
   connect(): void {
     if (this.#state.state !== "closed") this.#stopWake ??= watchWake(this.#clock, () => this.#woke());
     this.#redial.start();
-  }
-
-  setRegistration(payload: RegisterPayload): void {
-    this.#registration = payload;
   }
 
   setStatus(status: StatusPayload): void {

@@ -1,10 +1,4 @@
-import type {
-  CommandPayload,
-  CommandUpdatePayload,
-  Registered,
-  RegisterPayload,
-  StatusPayload,
-} from "../protocol/frames.ts";
+import type { CommandPayload, CommandUpdatePayload, Registered, StatusPayload } from "../protocol/frames.ts";
 import type {
   AgentCard,
   ClaimGrant,
@@ -51,10 +45,13 @@ export type CallResult<T> = { ok: true; value: T } | CallFailure;
 /** Outcome of a claim or renewal. `lost`: another agent holds it (409) or the message is gone (404, 410). */
 export type ClaimResult =
   | { ok: true; value: ClaimGrant }
-  | { ok: false; kind: "lost"; holder?: string }
+  | { ok: false; kind: "lost" }
   | CallFailure;
 
-/** The REST side of the relay. Every call has a 10 s deadline, a body cap and `redirect:"error"`. */
+/**
+ * The REST side of the relay. Every call has a deadline (10 s; 3 s for health, 30 s for a page of messages, with `waitMs`
+ * so much more), a body cap and `redirect:"error"`.
+ */
 export interface RelayHttp {
   health(signal?: AbortSignal): Promise<CallResult<RelayHealth>>;
   send(input: SendInput, signal?: AbortSignal): Promise<CallResult<SendResult>>;
@@ -135,8 +132,6 @@ export interface RelayBus {
   setStatus(status: StatusPayload): void;
   /** Sends a status now; resolves true when the relay acked it within the deadline (default 2 s). */
   statusAsync(status: StatusPayload, timeoutMs?: number): Promise<boolean>;
-  /** Replaces label, tags or capabilities of the registration used from the next connection on. */
-  setRegistration(payload: RegisterPayload): void;
   claim(messageId: number): Promise<ClaimResult>;
   renew(messageId: number): Promise<ClaimResult>;
   release(messageId: number): Promise<CallResult<null>>;
@@ -150,7 +145,7 @@ export interface RelayBus {
    * meanwhile, and keeps the rest. What it pushed is handed on all the same. Idempotent; holds over a new connection.
    */
   holdPushes(hold: boolean): void;
-  /** Forces a new connection now (wake from sleep, the relay moved). */
+  /** Drops the link, if there is one (wake from sleep, the relay moved); a new one follows after the usual delay. */
   reconnect(reason: string): void;
   /** Closes the socket within 1 s, settles every pending call. Idempotent. */
   close(): Promise<void>;

@@ -1,6 +1,9 @@
 import { assertEquals } from "@std/assert";
-import { progressOf } from "../../lib/cli/wait.ts";
+import { progressOf, waitForReceipt } from "../../lib/cli/wait.ts";
 import type { Receipt, Stage, StageReport } from "../../lib/protocol/message.ts";
+import { RelayHttpClient } from "../../lib/sdk/mod.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { until } from "../support/temp.ts";
 
 /** A receipt whose recipients have got these stages, in this order. */
 function receipt(claimable: boolean, ...recipients: StageReport["stage"][][]): Receipt {
@@ -55,4 +58,33 @@ Deno.test("claimable work that was acked is done, by the one that did it", () =>
 Deno.test("a message for several has reached a stage when all of them have", () => {
   const both = receipt(false, ["received", "seen", "acked", "done"], ["received", "seen", "acked"]);
   assertEquals(states(both, "seen", "done"), ["reached", "waiting"]);
+});
+
+Deno.test("a wait asks a relay that is busy again when it said so, else after half a second", async () => {
+  const busy = [429, 503];
+  const asked: number[] = [];
+  const clock = new FakeClock();
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+    asked.push(clock.mono());
+    const status = busy.shift();
+    if (status === undefined) return Response.json(receipt(false, ["received", "seen", "acked", "done"]));
+    const after = status === 429 ? "5" : "soon";
+    return Response.json({ error: "busy", code: "E_RATE" }, { status, headers: { "retry-after": after } });
+  });
+  const url = `http://127.0.0.1:${server.addr.port}`;
+  const http = new RelayHttpClient({ url, token: null });
+  const wait = { until: "done", reply: false, timeoutMs: 60_000 } as const;
+  const waiting = waitForReceipt({ http, url, messageId: 1, wait, clock, onChange: () => {} });
+  for (const ms of [5_000, 500]) {
+    await until("the pause", () => clock.pending === 1);
+    await clock.advance(ms - 1);
+    assertEquals(clock.pending, 1);
+    await clock.advance(1);
+  }
+  assertEquals((await waiting).receipt.recipients.length, 1);
+  assertEquals(asked, [0, 5_000, 5_500]);
+  busy.push(429);
+  const { ok, ...failure } = await http.receipt(1);
+  assertEquals([ok, failure], [false, { kind: "unavailable", message: "busy", retryAfterMs: 5_000 }]);
+  await server.shutdown();
 });

@@ -18,7 +18,6 @@ const delivery: Delivery = {
   from: "api",
   text: "the frame",
   when: "idle",
-  redelivery: 0,
 };
 
 Deno.test("the ladder: the socket where the version has one, the monitor below, and what a person says above all", () => {

@@ -10,7 +10,7 @@ import { TestHome } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
 function delivery(deliveryId: string): Delivery {
-  return { deliveryId, messageId: 1, from: "alice", text: "hello", when: "next", redelivery: 0 };
+  return { deliveryId, messageId: 1, from: "alice", text: "hello", when: "next" };
 }
 
 Deno.test("echo says of a delivery behind a slow turn that the agent holds it", async () => {

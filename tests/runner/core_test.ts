@@ -36,7 +36,7 @@ Deno.test("step() acks claimable work only when its turn is done", () => {
 Deno.test("step() delivers nothing of a message whose claim was lost", () => {
   const world = new CoreWorld().up();
   world.post({ type: "offered", message: message(1, { claimable: true, to: "cap:review" }) });
-  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  world.post({ type: "claim.lost", key: `${STORE}/1` });
   world.after(120_000);
   assertEquals(world.of("deliver"), []);
   assertEquals(world.of("ack"), []);
@@ -47,7 +47,7 @@ Deno.test("step() takes a message again when the winner of its claim gave up", (
   const world = new CoreWorld().up();
   const offer = message(1, { claimable: true, to: "cap:review" });
   world.post({ type: "offered", message: offer });
-  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  world.post({ type: "claim.lost", key: `${STORE}/1` });
   world.post({ type: "offered", message: offer });
   assertEquals(world.of("claim").length, 2);
 });
@@ -72,7 +72,7 @@ Deno.test("step() stops the work when the lease is lost in the middle of it", ()
   world.post({ type: "claim.won", key: `${STORE}/1`, sentAt: world.mono, leaseMs: 60_000 });
   const deliveryId = world.delivery;
   world.after(20_000);
-  const effects = world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  const effects = world.post({ type: "claim.lost", key: `${STORE}/1` });
   assertEquals(world.of("interrupt", effects).length, 1);
   // Its turn may still run: the next delivery waits for its end.
   world.post({ type: "offered", message: message(2) });

@@ -39,7 +39,7 @@ Deno.test("step() takes a re-opened dead letter once more when the agent that wo
   const world = withDead();
   const work = { generation: 1, claimable: true, kind: "task" };
   world.post({ type: "offered", message: message(1, work) });
-  world.post({ type: "claim.lost", key: `${STORE}/1`, holder: "rival" });
+  world.post({ type: "claim.lost", key: `${STORE}/1` });
   assertEquals(world.of("persist").at(-1)?.row.state.state, "skipped");
   const claims = world.of("claim").length;
   world.post({ type: "offered", message: message(1, work) });

@@ -213,8 +213,6 @@ export class BusModel implements RelayBus {
     return this.#status;
   }
 
-  setRegistration(): void {}
-
   claim(messageId: number): Promise<ClaimResult> {
     return this.#claim("bus.claim", messageId, false);
   }

@@ -203,11 +203,7 @@ export class InteractiveClaude implements ProviderSession {
     this.#session = session;
     if (session.activity === this.#activity || !this.#ready) return;
     this.#activity = session.activity;
-    this.#ports.emit({
-      type: "activity",
-      activity: session.activity,
-      ...(session.waitingFor === null ? {} : { detail: session.waitingFor }),
-    });
+    this.#ports.emit({ type: "activity", activity: session.activity });
   }
 
   /** Says that messages can come, or plainly why they cannot. */

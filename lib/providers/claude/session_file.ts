@@ -8,8 +8,6 @@ export interface SessionInfo {
   pid: number;
   sessionId: string;
   activity: Activity;
-  /** What a person is waited for, for example `permission prompt`. */
-  waitingFor: string | null;
   /** Where it listens, null for versions without a session socket. */
   socketPath: string | null;
 }
@@ -63,14 +61,13 @@ export async function readSession(path: string, since = -Infinity): Promise<Sess
   }
   if (typeof value?.sessionId !== "string" || typeof value.pid !== "number") return null;
   if (typeof value.startedAt === "number" && value.startedAt < since) return null;
-  const { status, waitingFor, messagingSocketPath } = value;
+  const { status, messagingSocketPath } = value;
   return {
     path,
     pid: value.pid,
     sessionId: value.sessionId,
     // `shell` is idle with a background task, and a plugin's monitor is one.
     activity: status === "busy" ? "busy" : status === "waiting" ? "approval" : "idle",
-    waitingFor: typeof waitingFor === "string" ? waitingFor : null,
     socketPath: typeof messagingSocketPath === "string" ? messagingSocketPath : null,
   };
 }

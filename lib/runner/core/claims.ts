@@ -82,7 +82,7 @@ export function claimWon(
 }
 
 /** Another agent holds the message: nothing of it is delivered; work that runs already is stopped. */
-export function claimLost(state: State, effects: Effect[], now: Now, key: string, holder?: string): void {
+export function claimLost(state: State, effects: Effect[], now: Now, key: string): void {
   const offeredAgain = state.claiming.get(key) === "offered again";
   state.claiming.delete(key);
   state.leases.delete(key);
@@ -97,7 +97,7 @@ export function claimLost(state: State, effects: Effect[], now: Now, key: string
     effects.push({ type: "interrupt" });
     state.interrupted.set(row.state.deliveryId, now.mono + INTERRUPT_MS);
   }
-  const reason = holder === undefined ? "the claim was lost" : `claimed by ${holder}`;
+  const reason = "the claim was lost";
   const handed = row.handed === true || inFlight(row.state);
   const skipped = move(state, effects, now, row, { state: "skipped", reason }, { handed });
   report(state, effects, now, skipped, "skipped", reason);

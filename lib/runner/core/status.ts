@@ -6,7 +6,6 @@ import type { ExitOutcome, State } from "./types.ts";
 
 /** Why an agent is busy, in the order in which the bus is told. */
 export const BUSY_REASONS = ["provider-turn", "approval", "message", "task", "command"] as const;
-export type BusyReason = (typeof BUSY_REASONS)[number];
 
 /**
  * What there is to say about an agent, without what is for display only. Cheap to make and to compare, since it is

@@ -91,7 +91,7 @@ function apply(state: State, effects: Effect[], event: Event, now: Now): void {
       return claims.claimWon(state, effects, now, event.key, event.sentAt, event.leaseMs);
     case "claim.lost":
       if (claims.isStale(state, event)) return;
-      return claims.claimLost(state, effects, now, event.key, event.holder);
+      return claims.claimLost(state, effects, now, event.key);
     case "claim.failed":
       if (claims.isStale(state, event)) return;
       return claims.claimFailed(state, now, event.key);

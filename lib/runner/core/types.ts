@@ -87,7 +87,7 @@ export type Event =
   | { type: "memory"; pressure: "soft" | "hard"; rssBytes: number }
   /** `renewal`: the answer is to a renewal of a lease, not to a claim. */
   | { type: "claim.won"; key: string; sentAt: number; leaseMs: number; renewal?: boolean }
-  | { type: "claim.lost"; key: string; holder?: string; renewal?: boolean }
+  | { type: "claim.lost"; key: string; renewal?: boolean }
   | { type: "claim.failed"; key: string; reason: string; renewal?: boolean }
   | { type: "handed"; key: string; deliveryId: string }
   | { type: "hand.failed"; key: string; deliveryId: string; reason: string }
