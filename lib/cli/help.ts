@@ -7,6 +7,10 @@ const TOGETHER: readonly { names: readonly string[]; summary: string }[] = [
   { names: PROVIDERS, summary: "Start Claude Code, Codex or a test agent and put it on the bus" },
   { names: ["stop", "restart"], summary: "Stop an agent after its turn; start it anew, conversation kept" },
   {
+    names: ["doctor", "prune"],
+    summary: "Look whether all is in order; remove what old agents have left here",
+  },
+  {
     names: ["help", "version", "completions"],
     summary: "Show help, also for one verb; the version; a shell's completion",
   },

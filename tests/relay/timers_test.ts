@@ -3,19 +3,11 @@ import { httpOf, testRelay, TOKEN } from "../support/relay_world.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { withTempDir } from "../support/temp.ts";
 
-Deno.test("a socket that does not register in 10 s is closed, and a reader of events hears of the relay every 20 s", async () => {
+Deno.test("a reader of events hears of the relay every 20 s, also when nothing happens", async () => {
   await withTempDir(async (dir) => {
     const clock = new FakeClock();
     const relay = await testRelay(dir, { clock });
     const headers = { "x-agent-relay-token": TOKEN };
-    const socket = new WebSocket(`${relay.url.replace("http", "ws")}/bus`, { headers });
-    const closed = new Promise<CloseEvent>((resolve) => socket.onclose = resolve);
-    await new Promise((resolve) => socket.onopen = resolve);
-    await clock.advance(9_999);
-    assertEquals(socket.readyState, WebSocket.OPEN);
-    await clock.advance(1);
-    assertEquals((await closed).reason, "no registration");
-
     const events = await fetch(`${relay.url}/api/events`, { headers });
     const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader();
     assertEquals((await reader.read()).value, ": events follow\n\n");
