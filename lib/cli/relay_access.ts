@@ -1,9 +1,9 @@
 import { RelayHttpClient } from "agent-relay-sdk";
 import { RunnerError, shown } from "../base/errors.ts";
-import { nearMisses } from "../base/suggest.ts";
 import { resolveRelay } from "../config/resolve.ts";
 import { readTokenFile } from "../config/token.ts";
 import type { CallFailure, CallResult } from "../sdk/contract.ts";
+import { noRecipient } from "../sdk/no_recipient.ts";
 import type { AgentCard } from "../protocol/message.ts";
 import type { Invocation, Io } from "./contract.ts";
 
@@ -80,25 +80,6 @@ function senseless(message: string, where: string): RunnerError {
   return new RunnerError("E_RELAY_REPLY", `the relay's answer makes no sense: ${shown(message)}`, {
     where,
     hint: "is this the address of an agent relay?",
-  });
-}
-
-/** The error for a target that means nobody, with what the person may have meant. */
-export function noRecipient(target: string, candidates: readonly string[], hint?: string): RunnerError {
-  const near = candidates.includes(`label:${target}`) ? [`label:${target}`] : nearMisses(target, candidates);
-  const there = [...new Set(candidates)].filter((each) => /^label:/.test(each) || !each.includes(":")).slice(
-    0,
-    5,
-  );
-  const known = candidates.includes(target)
-    ? "it is offline"
-    : near.length > 0
-    ? `did you mean ${near.join(" or ")}?`
-    : there.length > 0
-    ? `there are ${there.join(", ")}`
-    : "no agent is on the bus";
-  return new RunnerError("E_NO_RECIPIENT", `nobody is there for "${shown(target)}"`, {
-    hint: hint === undefined ? known : `${known}; ${hint}`,
   });
 }
 

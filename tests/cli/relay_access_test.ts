@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { noRecipient, relayError } from "../../lib/cli/relay_access.ts";
+import { relayError } from "../../lib/cli/relay_access.ts";
+import { noRecipient } from "../../lib/sdk/no_recipient.ts";
 import { RelayHttpClient } from "../../lib/sdk/mod.ts";
 import { httpOf, testRelay } from "../support/relay_world.ts";
 import { withTempDir } from "../support/temp.ts";

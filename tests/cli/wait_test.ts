@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { progressOf, waitForReceipt } from "../../lib/cli/wait.ts";
+import { waitForReceipt } from "../../lib/cli/wait.ts";
+import { progressOf } from "../../lib/sdk/progress.ts";
 import type { Receipt, Stage, StageReport } from "../../lib/protocol/message.ts";
 import { RelayHttpClient } from "../../lib/sdk/mod.ts";
 import { FakeClock } from "../support/fake_clock.ts";

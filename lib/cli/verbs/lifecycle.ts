@@ -4,7 +4,7 @@ import { isRecord } from "../../protocol/codec.ts";
 import type { Command } from "../../protocol/message.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
 import { oneAgent, openRelay, type RelayAccess, valueOf } from "../relay_access.ts";
-import { stateOf } from "../wait.ts";
+import { stateOf } from "../../sdk/progress.ts";
 import { durationFlag } from "./run.ts";
 
 const TIMEOUT_MS = 60_000;

@@ -5,7 +5,8 @@ import { checkIdentifier } from "../parse.ts";
 import type { DeliveryTiming, SendInput, Stage } from "../../protocol/message.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
 import { foreignText } from "../foreign_text.ts";
-import { noRecipient, openRelay, relayError } from "../relay_access.ts";
+import { noRecipient } from "../../sdk/no_recipient.ts";
+import { openRelay, relayError } from "../relay_access.ts";
 import { waitForReceipt } from "../wait.ts";
 import { durationFlag } from "./run.ts";
 
