@@ -25,6 +25,7 @@ export const LOADERS = {
   complete: async (): Promise<Verb> => (await import("./verbs/complete.ts")).run,
   hook: async (): Promise<Verb> => (await import("./verbs/hook.ts")).run,
   monitor: async (): Promise<Verb> => (await import("./verbs/monitor.ts")).run,
+  mcp: async (): Promise<Verb> => (await import("./verbs/mcp.ts")).run,
   help: async (): Promise<Verb> => (await import("./verbs/help.ts")).run,
   version: async (): Promise<Verb> => (await import("./verbs/version.ts")).run,
 } as const satisfies Record<string, () => Promise<Verb>>;

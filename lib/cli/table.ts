@@ -377,6 +377,12 @@ export const VERBS: readonly VerbSpec[] = [
     load: LOADERS.monitor,
   }),
   verb({
+    name: "mcp",
+    summary: "Serve the agent's relay tools over MCP, on standard input and output",
+    hidden: true,
+    load: LOADERS.mcp,
+  }),
+  verb({
     name: "__complete",
     summary: "The words that may stand at the cursor, for the scripts of completions",
     positionals: [{ name: SHELLS.join("|"), required: true, takes: SHELLS }],

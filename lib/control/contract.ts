@@ -18,7 +18,7 @@ export interface ControlEvents {
 }
 
 /** What a control token may be used for. */
-export type ControlScope = "hook" | "monitor" | "admin";
+export type ControlScope = "hook" | "monitor" | "tool" | "admin";
 
 /** The file in an agent's private directory that tells its side where the control server is. */
 export function controlFileOf(dir: string): string {

@@ -8,6 +8,8 @@ export interface ControlAccess {
   url: string;
   hookToken: string;
   monitorToken: string;
+  /** Null when the agent has no tools. */
+  toolToken: string | null;
 }
 
 /** Reads the file that `AGENT_RELAY_CONTROL_FILE` names; a reason when there is none: helpers of the agent never fail. */
@@ -23,11 +25,19 @@ export async function readControlFile(
   }
   const decoded = decodeJson(text, FILE_CHARS);
   const value = decoded.ok && isRecord(decoded.value) ? decoded.value : {};
-  const { url, token, monitorToken } = value;
+  const { url, token, monitorToken, toolToken } = value;
   // Only the loopback: whatever else the file names is not our server.
   if (
     typeof url !== "string" || !/^http:\/\/127\.0\.0\.1:\d{1,5}$/.test(url) || typeof token !== "string" ||
     typeof monitorToken !== "string"
   ) return { ok: false, reason: "not a control file" };
-  return { ok: true, access: { url, hookToken: token, monitorToken } };
+  return {
+    ok: true,
+    access: {
+      url,
+      hookToken: token,
+      monitorToken,
+      toolToken: typeof toolToken === "string" ? toolToken : null,
+    },
+  };
 }

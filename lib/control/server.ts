@@ -1,4 +1,5 @@
 import { delay, TIMED_OUT, withDeadline } from "../base/clock.ts";
+import { RateLimit } from "../base/rate_limit.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf, RunnerError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -8,23 +9,26 @@ import { readAllCapped } from "../base/bytes.ts";
 import { decodeJson, isRecord } from "../protocol/codec.ts";
 import { httpStatusOf } from "../protocol/http_status.ts";
 import { INCARNATION_HEADER } from "../protocol/control.ts";
-import type { MonitorPort } from "../providers/contract.ts";
+import { isToolName } from "../protocol/tools.ts";
+import type { MonitorPort, ToolPort } from "../providers/contract.ts";
 import { adminFileOf, type ControlEvents, controlFileOf, type ControlScope } from "./contract.ts";
 import { MonitorDoor } from "./monitor.ts";
+import { ToolDoor } from "./tool_door.ts";
 import type { WatchDoor } from "./watch.ts";
 
 const STATUS_BODY = 8 * 1024;
 const HOOK_BODY = 1024 * 1024;
+/** A text of the longest kind, written with escapes. */
+const TOOL_BODY = 1024 * 1024;
 const BODY_MS = 2_000;
-const BURST = 50;
-const PER_SECOND = 20;
+const STATUS_RATE = { burst: 50, perSecond: 20 };
 const STATUSES = new Set(["idle", "busy", "offline", "error"]);
 const URL_LIMIT = 2_048;
 
 /** A running control server. */
 export interface ControlServer {
   readonly url: string;
-  /** File that tells the agent's side where the server is; holds the tokens for hooks and monitor, never admin's. */
+  /** File that tells the agent's side where the server is; holds the tokens for hooks, monitor and tools, never admin's. */
   readonly controlFile: string;
   /** The agent's monitor, when there is one. */
   readonly monitor: MonitorPort & { drop(): void };
@@ -44,6 +48,8 @@ export interface ControlOptions {
   view(): unknown;
   /** Answers `GET /watch`. */
   watch: WatchDoor;
+  /** Answers `POST /tool/<name>`; null when the agent has no tools. */
+  tools: ToolPort | null;
   clock: Clock;
   log: Log;
 }
@@ -54,20 +60,14 @@ export interface ControlOptions {
  */
 export function serveControl(options: ControlOptions): ControlServer {
   const { dir, events, clock, log } = options;
-  const tokens = { hook: randomToken(), monitor: randomToken(), admin: randomToken() };
+  const tokens = { hook: randomToken(), monitor: randomToken(), tool: randomToken(), admin: randomToken() };
   const monitor = new MonitorDoor(log);
   const abort = new AbortController();
   let port = 0;
-  const bucket = { tokens: BURST, at: clock.mono() };
+  const over = new AbortController();
+  const statusRate = new RateLimit(clock, STATUS_RATE);
+  const tools = options.tools === null ? null : new ToolDoor(options.tools, { clock, over: over.signal });
 
-  const allowed = () => {
-    const now = clock.mono();
-    bucket.tokens = Math.min(BURST, bucket.tokens + ((now - bucket.at) / 1000) * PER_SECOND);
-    bucket.at = now;
-    if (bucket.tokens < 1) return false;
-    bucket.tokens--;
-    return true;
-  };
   const scopeOf = (request: Request): ControlScope | null => {
     const given = /^Bearer (.+)$/.exec(request.headers.get("authorization") ?? "")?.[1];
     if (given === undefined) return null;
@@ -75,7 +75,8 @@ export function serveControl(options: ControlOptions): ControlServer {
     const admin = sameSecret(given, tokens.admin);
     const hook = sameSecret(given, tokens.hook);
     const watcher = sameSecret(given, tokens.monitor);
-    return admin ? "admin" : hook ? "hook" : watcher ? "monitor" : null;
+    const tool = sameSecret(given, tokens.tool);
+    return admin ? "admin" : hook ? "hook" : watcher ? "monitor" : tool ? "tool" : null;
   };
 
   const route = async (request: Request, url: URL, scope: ControlScope): Promise<unknown> => {
@@ -91,7 +92,7 @@ export function serveControl(options: ControlOptions): ControlServer {
         return options.view();
       case "POST /status": {
         need("hook");
-        if (!allowed()) throw new RunnerError("E_RATE", "rate limit");
+        if (!statusRate.allows()) throw new RunnerError("E_RATE", "rate limit");
         events.statusHint(statusOf(await readBody(request, STATUS_BODY)));
         return { ok: true };
       }
@@ -115,6 +116,12 @@ export function serveControl(options: ControlOptions): ControlServer {
       const incarnation = /^\d{1,9}$/.exec(request.headers.get(INCARNATION_HEADER) ?? "")?.[0];
       const body = await readBody(request, HOOK_BODY);
       return await events.hook(hook[1]!, body, incarnation === undefined ? null : Number(incarnation));
+    }
+    const tool = /^\/tool\/([a-z_]{1,40})$/.exec(url.pathname)?.[1];
+    if (tool !== undefined && request.method === "POST") {
+      need("tool");
+      if (tools === null || !isToolName(tool)) throw new RunnerError("E_NOT_FOUND", "no_such_tool");
+      return await tools.call(tool, () => readBody(request, TOOL_BODY), request.signal);
     }
     if (["/health", "/status", "/watch", "/shutdown", "/monitor"].includes(url.pathname)) {
       throw new RunnerError("E_METHOD", "method_not_allowed");
@@ -142,7 +149,6 @@ export function serveControl(options: ControlOptions): ControlServer {
   let server = start();
   port = server.addr.port;
 
-  const over = new AbortController();
   // The accept loop of Deno.serve ends when file descriptors run out (R-23): serve again on the same port.
   const serving = (async () => {
     for (let tries = 0; !over.signal.aborted; tries++) {
@@ -165,8 +171,13 @@ export function serveControl(options: ControlOptions): ControlServer {
   const adminFile = adminFileOf(dir);
   writeFileAtomic(
     controlFile,
-    JSON.stringify({ url, agentId: options.agentId, token: tokens.hook, monitorToken: tokens.monitor }) +
-      "\n",
+    JSON.stringify({
+      url,
+      agentId: options.agentId,
+      token: tokens.hook,
+      monitorToken: tokens.monitor,
+      ...(tools === null ? {} : { toolToken: tokens.tool }),
+    }) + "\n",
   );
   writeFileAtomic(
     adminFile,

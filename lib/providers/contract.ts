@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { ExitStatus, Processes } from "../process/contract.ts";
 import type { DeliveryTiming } from "../protocol/message.ts";
+import type { ToolResult, ToolSpec } from "../protocol/tools.ts";
 
 /** What the person allows the agent to do; mapped to each provider's real settings. */
 export type ApprovalMode = "read-only" | "guarded" | "open";
@@ -55,6 +56,14 @@ export interface ProviderLaunch extends ProviderSetup {
   incarnation: number;
   /** The agent's door to this runner. The token belongs in generated 0600 files, never in argv or environment. */
   control: { url: string; hookToken: string };
+  /** What the agent can do on the bus by itself; absent in a run without a relay. */
+  tools?: ToolPort;
+}
+
+/** Carries out what an agent does on the bus by itself, as that agent. */
+export interface ToolPort {
+  /** Rejects only with the signal's reason: what goes wrong is a result for the model. */
+  call(name: ToolSpec["name"], args: unknown, signal: AbortSignal): Promise<ToolResult>;
 }
 
 /** Ways of delivery a person can choose. */

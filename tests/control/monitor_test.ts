@@ -20,6 +20,7 @@ async function withServer(work: (server: ControlServer) => Promise<void>): Promi
       clock: systemClock,
       log: noLog,
       watch: new WatchDoor(JSON.stringify),
+      tools: null,
       view: () => ({}),
       events,
     });
@@ -224,6 +225,7 @@ Deno.test("runMonitor prints a line every 2 s at most, confirms it, and stays th
         log: noLog,
         view: () => ({}),
         watch: new WatchDoor(JSON.stringify),
+        tools: null,
         events,
       });
     const clock = new FakeClock();

@@ -2,9 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { systemClock } from "../../lib/base/clock.ts";
 import { noLog } from "../../lib/base/log.ts";
+import type { ToolPort } from "../../lib/providers/contract.ts";
 import { type ControlServer, serveControl } from "../../lib/control/server.ts";
 import { WatchDoor } from "../../lib/control/watch.ts";
-import { withTempDir } from "../support/temp.ts";
+import { until, withTempDir } from "../support/temp.ts";
 
 interface World {
   server: ControlServer;
@@ -13,19 +14,38 @@ interface World {
   hints: string[];
   hooks: { event: string; body: Record<string, unknown> }[];
   shutdowns: { count: number };
+  calls: { name: string; args: unknown }[];
 }
 
-async function withControl(work: (world: World) => Promise<void>): Promise<void> {
+/** Tools that note their calls; a call whose arguments say `hang` ends with its signal. */
+function noting(calls: World["calls"]): ToolPort {
+  return {
+    call: (name, args, signal) => {
+      calls.push({ name, args });
+      if (!JSON.stringify(args).includes("hang")) return Promise.resolve({ text: "called", isError: false });
+      return new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      });
+    },
+  };
+}
+
+async function withControl(
+  work: (world: World) => Promise<void>,
+  options: { tools?: null } = {},
+): Promise<void> {
   await withTempDir(async (dir) => {
     const hints: string[] = [];
     const hooks: World["hooks"] = [];
     const shutdowns = { count: 0 };
+    const calls: World["calls"] = [];
     const server = serveControl({
       dir,
       agentId: "agent",
       clock: systemClock,
       log: noLog,
       watch: new WatchDoor(JSON.stringify),
+      tools: options.tools === null ? null : noting(calls),
       view: () => ({ phase: "running" }),
       events: {
         statusHint: (status) => hints.push(status),
@@ -37,7 +57,7 @@ async function withControl(work: (world: World) => Promise<void>): Promise<void>
       },
     });
     try {
-      await work({ server, port: Number(new URL(server.url).port), dir, hints, hooks, shutdowns });
+      await work({ server, port: Number(new URL(server.url).port), dir, hints, hooks, shutdowns, calls });
     } finally {
       await server.stop();
     }
@@ -87,7 +107,8 @@ Deno.test("control files are private, hold the hook token only where the agent c
       assertEquals(Deno.statSync(join(dir, name)).mode! & 0o777, 0o600);
     }
     const control = Deno.readTextFileSync(server.controlFile);
-    assert(control.includes(server.tokens.hook) && !control.includes(server.tokens.admin));
+    for (const scope of ["hook", "monitor", "tool"] as const) assert(control.includes(server.tokens[scope]));
+    assert(!control.includes(server.tokens.admin));
     await server.stop();
     await server.stop();
     assertEquals([...Deno.readDirSync(dir)], []);
@@ -96,14 +117,15 @@ Deno.test("control files are private, hold the hook token only where the agent c
 
 Deno.test("every route refuses no, a wrong and a wrong-scope token without any effect", async () => {
   await withControl(async (world) => {
-    const { hook, monitor, admin } = world.server.tokens;
+    const { hook, monitor, tool, admin } = world.server.tokens;
     const routes = [
-      { line: "GET /health", scopes: [hook, monitor, admin] },
+      { line: "GET /health", scopes: [hook, monitor, tool, admin] },
       { line: "GET /status", scopes: [admin] },
       { line: "GET /watch", scopes: [admin] },
       { line: "POST /status", scopes: [hook] },
       { line: "POST /shutdown", scopes: [admin] },
       { line: "POST /hook/Stop", scopes: [hook] },
+      { line: "POST /tool/relay_agents", scopes: [tool] },
     ];
     for (const { line, scopes } of routes) {
       const body = line === "POST /status" ? '{"status":"idle"}' : "{}";
@@ -117,11 +139,12 @@ Deno.test("every route refuses no, a wrong and a wrong-scope token without any e
       const none = await send(null);
       assertEquals([none.status, none.body], [401, '{"error":"unauthorized"}'], line);
       assertEquals((await send("wrong")).status, 401, line);
-      for (const token of [hook, monitor, admin]) {
+      for (const token of [hook, monitor, tool, admin]) {
         assertEquals((await send(token)).status, scopes.includes(token) ? 200 : 403, line);
       }
     }
     assertEquals([world.hints.length, world.hooks.length, world.shutdowns.count], [1, 1, 1]);
+    assertEquals(world.calls, [{ name: "relay_agents", args: {} }]);
   });
 });
 
@@ -261,4 +284,74 @@ Deno.test("other methods and paths are refused, and a burst is limited with Retr
     }
     assert(limited > 50 && world.hints.length >= 50, `${limited} limited, ${world.hints.length} taken`);
   });
+});
+
+const toolCall = (world: World, name: string, body: string, headers: Record<string, string> = JSON_TYPE) =>
+  call(
+    world,
+    `POST /tool/${name}`,
+    { authorization: `Bearer ${world.server.tokens.tool}`, ...headers },
+    body,
+  );
+
+Deno.test("a tool is called with what was posted, and only one that there is, in bounds", async () => {
+  await withControl(async (world) => {
+    const answer = await toolCall(world, "relay_send", '{"to":"a","text":"b"}');
+    assertEquals([answer.status, answer.body], [200, '{"text":"called","isError":false}']);
+    assertEquals(world.calls.splice(0), [{ name: "relay_send", args: { to: "a", text: "b" } }]);
+    for (const name of ["relay_claim", "constructor", "RELAY_SEND", "relay_send/x", ""]) {
+      assertEquals((await toolCall(world, name, "{}")).status, 404, name);
+    }
+    for (const body of ["", "[]", "null", "x", '{"__proto__":{}}']) {
+      assertEquals((await toolCall(world, "relay_send", body)).status, 400, body);
+    }
+    assertEquals((await toolCall(world, "relay_send", "{}", { "content-type": "text/plain" })).status, 415);
+    assertEquals((await toolCall(world, "relay_send", `{"text":"${"x".repeat(1024 * 1024)}"}`)).status, 413);
+    assertEquals(world.calls, []);
+  });
+});
+
+Deno.test("tool calls are limited in number and at a time, apart from the agent's hooks", async () => {
+  await withControl(async (world) => {
+    const gone = new AbortController();
+    const { tool, hook } = world.server.tokens;
+    const post = (args: unknown, signal?: AbortSignal) =>
+      fetch(`${world.server.url}/tool/relay_send`, {
+        method: "POST",
+        headers: { ...JSON_TYPE, authorization: `Bearer ${tool}` },
+        body: JSON.stringify(args),
+        ...(signal === undefined ? {} : { signal }),
+      }).then(async (response) => {
+        await response.body?.cancel();
+        return response.status;
+      });
+    const hanging = Array.from({ length: 8 }, () => post({ hang: true }, gone.signal).catch(() => "gone"));
+    await until("the calls", () => world.calls.length === 8);
+    assertEquals(await post({}), 429);
+    gone.abort();
+    assertEquals(await Promise.all(hanging), Array(8).fill("gone"));
+    // Whoever hung up holds no place.
+    await until("a free place", async () => await post({}) === 200);
+    const statuses: number[] = [];
+    for (let i = 0; i < 40; i++) statuses.push(await post({}));
+    assert(statuses.includes(429) && world.calls.length < 40, `${world.calls.length} calls`);
+    const good = { ...JSON_TYPE, authorization: `Bearer ${hook}` };
+    assertEquals((await call(world, "POST /status", good, '{"status":"busy"}')).status, 200);
+  });
+});
+
+Deno.test("a call that waits ends with the server", async () => {
+  await withControl(async (world) => {
+    const hanging = toolCall(world, "relay_send", '{"hang":true}');
+    await until("the call", () => world.calls.length === 1);
+    await world.server.stop();
+    assertEquals((await hanging).status, 408);
+  });
+});
+
+Deno.test("without a relay there is no tool and no token for one", async () => {
+  await withControl(async (world) => {
+    assertEquals((await toolCall(world, "relay_agents", "{}")).status, 404);
+    assert(!Deno.readTextFileSync(world.server.controlFile).includes(world.server.tokens.tool));
+  }, { tools: null });
 });

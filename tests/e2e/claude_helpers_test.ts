@@ -25,6 +25,7 @@ async function withServer(
       clock: systemClock,
       log: noLog,
       watch: new WatchDoor(JSON.stringify),
+      tools: null,
       view: () => ({}),
       events,
     });

@@ -7,13 +7,15 @@ import type { RunSettings } from "../../config/contract.ts";
 import { type ControlServer, serveControl } from "../../control/server.ts";
 import { frameMessage } from "../../inbox/framing.ts";
 import { openJournal } from "../../inbox/journal.ts";
-import { LOCAL_STORE } from "../../inbox/core/row.ts";
+import type { Journal } from "../../inbox/contract.ts";
+import { keyOf, LOCAL_STORE } from "../../inbox/core/row.ts";
 import { cpuTimeMs } from "../../process/cpu_time.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { RegisterPayload } from "../../protocol/frames.ts";
-import type { ProviderAdapter, ProviderSetup } from "../../providers/contract.ts";
+import type { ProviderAdapter, ProviderSetup, ToolPort } from "../../providers/contract.ts";
 import type { RelayBus } from "../../sdk/contract.ts";
 import type { CoreConfig } from "../../runner/core/types.ts";
+import type { AgentTools, AgentToolsOptions } from "../../runner/agent_tools.ts";
 import { watchMemory } from "../../runner/memory_watch.ts";
 import { noBus, noHttp } from "../../runner/no_relay.ts";
 import type { RunnerPorts } from "../../runner/ports.ts";
@@ -67,6 +69,21 @@ export async function assemble(begun: Begun): Promise<Session> {
   undo.add(() => journal.close());
 
   let runner: Runner | null = null;
+  const frame = (message: Message, redelivery: number) =>
+    frameMessage(message, { nonce: randomHex(16), redelivery });
+  // What the agent or its runner asks over HTTP it asks as the agent, once it has that token.
+  const http = relay === null
+    ? null
+    : new RelayHttpClient({ url: relay.url, token: () => bus!.agentToken ?? relay.token });
+  const tools = http === null ? null : lazyTools({
+    agentId,
+    http,
+    frame: (message) => frame(message, 0),
+    isOpen: (message) => isOpen(journal, message),
+    deliver: (message) => runner?.onMessage(message),
+    clock,
+    log: log.child("tools"),
+  });
   const control = serveControl({
     dir: place.dir,
     agentId,
@@ -74,6 +91,7 @@ export async function assemble(begun: Begun): Promise<Session> {
     log: log.child("control"),
     view: () => runner === null ? null : viewOfRun(runner, { begun, bus }),
     watch: deps.watch,
+    tools,
     events: {
       statusHint: (status) => log.debug("status hint", { status }),
       hook: (name, body, incarnation) => {
@@ -99,7 +117,9 @@ export async function assemble(begun: Begun): Promise<Session> {
         if (state.state === "registered") redactor.add(bus!.agentToken);
         runner?.onTransport(state);
       },
-      message: (message) => runner?.onMessage(message),
+      message: (message) => {
+        if (tools?.takes(message) !== true) runner?.onMessage(message);
+      },
       command: (payload) => runner?.onCommand(payload),
       dropped: (letter) => runner?.onDropped(letter),
       woke: () => runner?.onWake(),
@@ -114,10 +134,7 @@ export async function assemble(begun: Begun): Promise<Session> {
     afterReadyInput,
     log,
     bus: bus ?? noBus,
-    // What the agent's runner asks over HTTP it asks as the agent, once it has that token.
-    http: relay === null
-      ? noHttp
-      : new RelayHttpClient({ url: relay.url, token: () => bus!.agentToken ?? relay.token }),
+    http: http ?? noHttp,
     journal,
     adapter,
     processes,
@@ -126,8 +143,9 @@ export async function assemble(begun: Begun): Promise<Session> {
       ...setup,
       ...start,
       control: { url: control.url, hookToken: control.tokens.hook },
+      ...(tools === null ? {} : { tools }),
     }),
-    frame: (message, redelivery) => frameMessage(message, { nonce: randomHex(16), redelivery }),
+    frame,
     redact: (text) => redactor.redact(text),
     cpuMs: (pid) => cpuTimeMs(pid, clock),
     watchdog: (ms) => processes.watchdog(ms),
@@ -170,6 +188,25 @@ export async function assemble(begun: Begun): Promise<Session> {
       return outcome;
     }),
   };
+}
+
+/** The agent's tools, loaded when it first calls one: every run has to start, and most never do. */
+function lazyTools(options: AgentToolsOptions): ToolPort & Pick<AgentTools, "takes"> {
+  let loaded: AgentTools | null = null;
+  return {
+    takes: (message) => loaded?.takes(message) === true,
+    async call(name, args, signal) {
+      const { AgentTools } = await import("../../runner/agent_tools.ts");
+      loaded ??= new AgentTools(options);
+      return await loaded.call(name, args, signal);
+    },
+  };
+}
+
+/** True while the agent has the message and its turn has not ended. */
+function isOpen(journal: Journal, { storeId, id }: Message): boolean {
+  const row = journal.find(keyOf(storeId, id));
+  return row !== null && !["done", "failed", "skipped", "dead", "dropped"].includes(row.state.state);
 }
 
 /** What the relay is told of the agent. */
