@@ -229,9 +229,10 @@ Deno.test("claude plugin validate accepts the plugin as it is unpacked, and a se
     const { claude } = await realClis();
     const stateDir = join(agent.dir, "unpacked");
     Deno.mkdirSync(stateDir, { mode: 0o700 });
-    for (const monitor of [false, true]) {
+    for (const each of [false, true]) {
+      const plugin = unpackPlugin({ stateDir, self: selfCommand }, { monitor: each, tools: each });
       const { code, stdout } = await new Deno.Command(claude, {
-        args: ["plugin", "validate", unpackPlugin({ stateDir, self: selfCommand }, { monitor })],
+        args: ["plugin", "validate", plugin],
         clearEnv: true,
         env: agent.home.env,
       }).output();

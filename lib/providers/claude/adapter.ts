@@ -1,5 +1,5 @@
 import type { ProviderAdapter } from "../contract.ts";
-import { headlessArguments, interactiveArguments } from "./arguments.ts";
+import { headlessArguments, interactiveArguments, settingsOf } from "./arguments.ts";
 import type { ConversationStart } from "./conversation.ts";
 import { HeadlessClaude } from "./headless.ts";
 import { InteractiveClaude } from "./interactive.ts";
@@ -18,7 +18,11 @@ export const claudeAdapter: ProviderAdapter = {
     };
     const settingsFile = `${launch.stateDir}/claude-settings.json`;
     return launch.headless
-      ? headlessArguments(launch, conversation, launch.approval === "open" ? settingsFile : null)
+      ? headlessArguments(
+        launch,
+        conversation,
+        Object.keys(settingsOf(launch)).length > 0 ? settingsFile : null,
+      )
       : interactiveArguments(launch, conversation, {
         settingsFile,
         socketPath: `${launch.stateDir}/claude-${launch.incarnation}.sock`,

@@ -1,13 +1,22 @@
 import type { ApprovalMode, ProviderLaunch } from "../contract.ts";
 import { splitArguments } from "./own_arguments.ts";
+import { PLUGIN_TOOLS } from "./plugin.ts";
 import type { ConversationStart } from "./conversation.ts";
 import { isAtLeast } from "./version.ts";
 
-/** Claude Code's settings that our modes need beside flags; merged into the person's own. */
-export function settingsOf(approval: ApprovalMode): Record<string, unknown> {
-  return approval === "open"
-    ? { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" }
-    : {};
+/**
+ * Claude Code's settings that our modes need beside flags; merged into the person's own. The relay's tools act on the bus
+ * only and are never asked about: a rule in the settings leaves the person's own `--allowedTools` as they are.
+ */
+export function settingsOf(
+  { approval, tools }: Pick<ProviderLaunch, "approval" | "tools">,
+): Record<string, unknown> {
+  return {
+    ...(approval === "open"
+      ? { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" }
+      : {}),
+    ...(tools === undefined ? {} : { permissions: { allow: [...PLUGIN_TOOLS] } }),
+  };
 }
 
 /**

@@ -48,13 +48,13 @@ export class HeadlessClaude implements ProviderSession {
   static async start(launch: ProviderLaunch, ports: ProviderPorts): Promise<HeadlessClaude> {
     const conversation = await conversationFor(launch);
     const version = await claudeVersion(launch, ports.clock);
-    const settingsFile = writeSettings(launch, mergedSettings(launch, [settingsOf(launch.approval)]));
+    const settingsFile = writeSettings(launch, mergedSettings(launch, [settingsOf(launch)]));
     const child = await ports.processes.spawn({
       command: launch.command,
       args: [
         ...headlessArguments(launch, conversation, settingsFile, version),
         "--plugin-dir",
-        unpackPlugin(launch, { monitor: false }),
+        unpackPlugin(launch, { monitor: false, tools: launch.tools !== undefined }),
       ],
       cwd: launch.cwd,
       env: { ...launch.env, CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS: "1" },

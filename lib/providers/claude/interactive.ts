@@ -74,14 +74,14 @@ export class InteractiveClaude implements ProviderSession {
     try {
       const conversation = await conversationFor(launch);
       const settings = mergedSettings(launch, [
-        settingsOf(launch.approval),
+        settingsOf(launch),
         hookSettings(launch),
         // The model has to read the file that a notice names without a question to the person.
         channel instanceof MonitorChannel ? { permissions: { allow: [`Read(/${channel.dir}/**)`] } } : {},
       ]);
       const args = [
         "--plugin-dir",
-        unpackPlugin(launch, { monitor: rung === "monitor" }),
+        unpackPlugin(launch, { monitor: rung === "monitor", tools: launch.tools !== undefined }),
         ...interactiveArguments(launch, conversation, {
           settingsFile: writeSettings(launch, settings),
           socketPath: channel.socketPath,

@@ -2,14 +2,22 @@ import { sha256Hex } from "../../base/hash.ts";
 import { dirname, join } from "@std/path";
 import { ensurePrivateDir } from "../../base/private_file.ts";
 import { randomHex } from "../../base/secret.ts";
+import { TOOLS } from "../../protocol/tools.ts";
 import type { ProviderLaunch } from "../contract.ts";
 
 const SOURCE = new URL("../../../plugins/claude/", import.meta.url);
 /** A monitor is in the way where it is not needed: it makes an idle session read as busy in Claude's own lists. */
 const MONITORS = "monitors/monitors.json";
+/** The server of the relay's tools, for runs that have a relay. */
+const MCP = ".mcp.json";
+/** The tools as Claude Code names them: by plugin, server and tool. */
+export const PLUGIN_TOOLS: readonly string[] = TOOLS.map(({ name }) =>
+  `mcp__plugin_agent-relay_relay__${name}`
+);
 /** Everything that Claude Code loads; a test compares the list with the directory. */
 export const PLUGIN_FILES: readonly string[] = [
   ".claude-plugin/plugin.json",
+  MCP,
   "hooks/hooks.json",
   MONITORS,
   "skills/relay/SKILL.md",
@@ -25,9 +33,10 @@ type Self = ProviderLaunch["self"];
  */
 export function unpackPlugin(
   { stateDir, self }: Pick<ProviderLaunch, "stateDir" | "self">,
-  options: { monitor: boolean },
+  options: { monitor: boolean; tools: boolean },
 ): string {
-  const files = PLUGIN_FILES.filter((name) => options.monitor || name !== MONITORS).map((name) => {
+  const wanted = (name: string) => name === MONITORS ? options.monitor : name === MCP ? options.tools : true;
+  const files = PLUGIN_FILES.filter(wanted).map((name) => {
     const text = Deno.readTextFileSync(new URL(name, SOURCE));
     return { name, text: name.endsWith(".json") ? render(text, self) : text };
   });
@@ -52,7 +61,7 @@ export function unpackPlugin(
 
 /**
  * Puts this program's command line where the files say `@self`: as command and arguments where Claude starts the program
- * itself (hooks), as one quoted line where it asks a shell to (monitors have no other form).
+ * itself (hooks, MCP), as one quoted line where it asks a shell to (monitors have no other form).
  */
 function render(text: string, self: Self): string {
   const value = JSON.parse(text, (_key, value: unknown) => {
