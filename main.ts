@@ -11,6 +11,17 @@ function hookEvent([verb, event, ...rest]: readonly string[]): string | null {
   return verb === "hook" && event !== undefined && /^\w+$/.test(event) && rest.length === 0 ? event : null;
 }
 
+/** True for `runner mcp`, in the one form that agents call it in. */
+function isToolServer(args: readonly string[]): boolean {
+  return args.length === 1 && args[0] === "mcp";
+}
+
+if (isToolServer(Deno.args)) {
+  // An agent waits for its tools at its start.
+  const { serveTools } = await import("./lib/cli/verbs/mcp.ts");
+  await serveTools(Deno.env.get("AGENT_RELAY_CONTROL_FILE"));
+  Deno.exit(0);
+}
 const event = hookEvent(Deno.args);
 if (event === null) {
   const [{ runCommandLine }, { processIo }] = await Promise.all([

@@ -7,7 +7,7 @@ export type Line = { kind: "line"; text: string } | { kind: "too-long"; bytes: n
  * value, so that a hostile writer cannot grow the memory. The last line need not end with a line feed.
  */
 export async function* lines(
-  stream: ReadableStream<Uint8Array>,
+  stream: AsyncIterable<Uint8Array>,
   options: { maxLineBytes: number },
 ): AsyncGenerator<Line, void, void> {
   for await (const batch of lineBatches(stream, options)) yield* batch;
@@ -15,7 +15,7 @@ export async function* lines(
 
 /** Like {@linkcode lines}, but yields together what arrived together, so that it can be answered together. */
 export async function* lineBatches(
-  stream: ReadableStream<Uint8Array>,
+  stream: AsyncIterable<Uint8Array>,
   options: { maxLineBytes: number },
 ): AsyncGenerator<Line[], void, void> {
   const decoder = new TextDecoder();

@@ -24,7 +24,7 @@ type Id = string | number;
 
 /** What the server needs of the world. */
 export interface McpOptions {
-  input: ReadableStream<Uint8Array>;
+  input: AsyncIterable<Uint8Array>;
   /** Writes one line. */
   write(line: string): void;
   /** Carries a call out; rejects when the signal aborts. */

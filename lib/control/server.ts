@@ -66,7 +66,9 @@ export function serveControl(options: ControlOptions): ControlServer {
   let port = 0;
   const over = new AbortController();
   const statusRate = new RateLimit(clock, STATUS_RATE);
-  const tools = options.tools === null ? null : new ToolDoor(options.tools, { clock, over: over.signal });
+  const tools = options.tools === null
+    ? null
+    : new ToolDoor(options.tools, { clock, log, over: over.signal });
 
   const scopeOf = (request: Request): ControlScope | null => {
     const given = /^Bearer (.+)$/.exec(request.headers.get("authorization") ?? "")?.[1];
@@ -121,7 +123,7 @@ export function serveControl(options: ControlOptions): ControlServer {
     if (tool !== undefined && request.method === "POST") {
       need("tool");
       if (tools === null || !isToolName(tool)) throw new RunnerError("E_NOT_FOUND", "no_such_tool");
-      return await tools.call(tool, () => readBody(request, TOOL_BODY), request.signal);
+      return await tools.answer(tool, () => readBody(request, TOOL_BODY));
     }
     if (["/health", "/status", "/watch", "/shutdown", "/monitor"].includes(url.pathname)) {
       throw new RunnerError("E_METHOD", "method_not_allowed");
@@ -191,7 +193,7 @@ export function serveControl(options: ControlOptions): ControlServer {
     monitor,
     stop() {
       stopping ??= (async () => {
-        over.abort();
+        over.abort(new Error("the runner is ending"));
         monitor.stop();
         options.watch.stop();
         for (const file of [controlFile, adminFile]) {

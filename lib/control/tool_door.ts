@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
-import { RunnerError } from "../base/errors.ts";
+import { messageOf, RunnerError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
 import { RateLimit } from "../base/rate_limit.ts";
 import { type ToolResult, type ToolSpec, WAIT_LIMIT_S } from "../protocol/tools.ts";
 import type { ToolPort } from "../providers/contract.ts";
@@ -15,41 +16,66 @@ const DEADLINE_MS = WAIT_LIMIT_S * 1_000 + 60_000;
 export class ToolDoor {
   readonly #tools: ToolPort;
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #over: AbortSignal;
   readonly #rate: RateLimit;
   #calls = 0;
 
   /** `over` ends every call that is under way. */
-  constructor(tools: ToolPort, { clock, over }: { clock: Clock; over: AbortSignal }) {
+  constructor(tools: ToolPort, { clock, log, over }: { clock: Clock; log: Log; over: AbortSignal }) {
     this.#tools = tools;
+    this.#log = log;
     this.#clock = clock;
     this.#over = over;
     this.#rate = new RateLimit(clock, RATE);
   }
 
-  /** Carries a call out; `gone` aborts when its sender has hung up. Throws `E_RATE`, `E_TIMEOUT`, what `read` throws. */
-  async call(
-    name: ToolSpec["name"],
-    read: () => Promise<Record<string, unknown>>,
-    gone: AbortSignal,
-  ): Promise<ToolResult> {
+  /**
+   * Answers a request whose token was checked. Throws `E_RATE` and what `read` throws. The answer is a stream, since only
+   * that tells of a sender that has hung up: reading the signal of a request prints a warning of Deno's (2.9.6).
+   */
+  async answer(name: ToolSpec["name"], read: () => Promise<Record<string, unknown>>): Promise<Response> {
     if (this.#calls >= CALLS) throw new RunnerError("E_RATE", "too many calls are under way");
     if (!this.#rate.allows()) throw new RunnerError("E_RATE", "too many calls in a short time");
     this.#calls++;
-    const late = new AbortController();
-    const cancel = this.#clock.setTimer(
-      DEADLINE_MS,
-      () => late.abort(new RunnerError("E_TIMEOUT", "no answer in time")),
-    );
+    let args: Record<string, unknown>;
     try {
-      return await this.#tools.call(name, await read(), AbortSignal.any([gone, late.signal, this.#over]));
+      args = await read();
     } catch (error) {
-      if (late.signal.aborted) throw late.signal.reason;
-      if (gone.aborted || this.#over.aborted) throw new RunnerError("E_TIMEOUT", "the call was given up");
+      this.#calls--;
       throw error;
+    }
+    const gone = new AbortController();
+    const stream = new ReadableStream<Uint8Array>({
+      start: async (controller) => {
+        const result = await this.#call(name, args, gone.signal);
+        this.#calls--;
+        if (gone.signal.aborted) return;
+        controller.enqueue(new TextEncoder().encode(JSON.stringify(result)));
+        controller.close();
+      },
+      cancel: () => gone.abort(new Error("the sender has hung up")),
+    });
+    return new Response(stream, {
+      headers: {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+      },
+    });
+  }
+
+  /** Never rejects: by now the status of the answer is out. */
+  async #call(name: ToolSpec["name"], args: unknown, gone: AbortSignal): Promise<ToolResult> {
+    const late = new AbortController();
+    const cancel = this.#clock.setTimer(DEADLINE_MS, () => late.abort(new Error("no answer in time")));
+    try {
+      return await this.#tools.call(name, args, AbortSignal.any([gone, late.signal, this.#over]));
+    } catch (error) {
+      if (!gone.aborted) this.#log.warn("a tool call failed", { tool: name, error: messageOf(error) });
+      return { text: messageOf(error), isError: true };
     } finally {
       cancel();
-      this.#calls--;
     }
   }
 }

@@ -14,6 +14,7 @@ import {
 } from "./calls.ts";
 import type { Conversations } from "./conversations.ts";
 import { RpcError, type RpcLink } from "./rpc.ts";
+import type { DynamicTools } from "./dynamic_tools.ts";
 import type { CodexThread } from "./thread.ts";
 
 /** What the desk works with. */
@@ -23,6 +24,7 @@ export interface DeskOptions {
   args: ThreadArguments;
   conversations: Conversations;
   memory: ConversationMemory;
+  tools: DynamicTools;
   /** True once the runner was told that the conversation is open. */
   ready(): boolean;
 }
@@ -38,16 +40,18 @@ export class ThreadDesk {
   readonly #args: ThreadArguments;
   readonly #conversations: Conversations;
   readonly #memory: ConversationMemory;
+  readonly #tools: DynamicTools;
   readonly #ready: () => boolean;
   /** The approval mode as the server understood it for our own thread. */
   #mode: Record<string, unknown> | null = null;
 
-  constructor({ launch, ports, args, conversations, memory, ready }: DeskOptions) {
+  constructor({ launch, ports, args, conversations, memory, tools, ready }: DeskOptions) {
     this.#launch = launch;
     this.#ports = ports;
     this.#args = args;
     this.#conversations = conversations;
     this.#memory = memory;
+    this.#tools = tools;
     this.#ready = ready;
   }
 
@@ -93,7 +97,10 @@ export class ThreadDesk {
   }
 
   async #begin(rpc: RpcLink, settings: Record<string, unknown>): Promise<CodexThread> {
-    const started = await rpc.request<OpenedThread>("thread/start", settings);
+    const started = await rpc.request<OpenedThread>("thread/start", {
+      ...settings,
+      ...this.#tools.settings,
+    });
     const { thread } = started;
     this.#mode = modeOf(started);
     const begun = this.#conversations.turnTo(thread.id);

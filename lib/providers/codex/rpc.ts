@@ -19,7 +19,7 @@ export class RpcError extends RunnerError {
 /** What a link to the app-server tells its owner. A throw of a handler is caught and logged. */
 export interface RpcEvents {
   notification(method: string, params: Record<string, unknown>): void;
-  /** A request of the server. */
+  /** A request of the server; the answer may be a promise. */
   request(method: string, params: Record<string, unknown>): unknown;
   /** A request got no answer within 30 s: the server hangs. What was asked may still happen when it wakes up. */
   hung(method: string): void;
@@ -190,14 +190,17 @@ export class RpcLink {
       this.#send({ id: null, error: { code: -32600, message: "a request needs an id" } });
       return;
     }
+    const failed = (error: unknown) => this.#send({ id, error: { code: -32603, message: messageOf(error) } });
     try {
       const result = this.#events.request(method, params);
       if (result === UNANSWERED) return;
       if (result === UNKNOWN_METHOD) {
         this.#send({ id, error: { code: -32601, message: `${shown(method)} is not known here` } });
+      } else if (result instanceof Promise) {
+        result.then((value) => this.#send({ id, result: value as unknown }), failed);
       } else this.#send({ id, result });
     } catch (error) {
-      this.#send({ id, error: { code: -32603, message: messageOf(error) } });
+      failed(error);
     }
   }
 }

@@ -15,6 +15,7 @@ import { isGone } from "./calls.ts";
 import { Connection } from "./connection.ts";
 import { Conversations } from "./conversations.ts";
 import { ThreadDesk } from "./desk.ts";
+import { DynamicTools } from "./dynamic_tools.ts";
 import type { HeadStart } from "./head_start.ts";
 import { Moves } from "./moves.ts";
 import { probeThreads } from "./probe.ts";
@@ -49,6 +50,7 @@ export class CodexSession implements ProviderSession {
   readonly #memory: ConversationMemory;
   readonly #desk: ThreadDesk;
   readonly #moves: Moves;
+  readonly #tools: DynamicTools;
   readonly #over = new AbortController();
   readonly exited: Promise<ProviderExit>;
   readonly #stuck = new Set<string>();
@@ -87,13 +89,15 @@ export class CodexSession implements ProviderSession {
     });
     const args = splitArguments(launch.args);
     const ready = () => this.#ready;
-    const desk = this.#desk = new ThreadDesk({ launch, ports, args, conversations, memory, ready });
+    const tools = this.#tools = new DynamicTools(launch.tools, ports.log);
+    const desk = this.#desk = new ThreadDesk({ launch, ports, args, conversations, memory, tools, ready });
     const over = this.#over.signal;
     this.#moves = new Moves({ ports, conversations, desk, terminal, over, link: () => this.#link(over) });
     const first = launch.opening ? args.resume ?? launch.resume : launch.resume;
     if (first !== null) this.#conversations.turnTo(first).assumePaused();
     this.exited = server.child.exited.then(async (status) => {
       this.#over.abort(new RunnerError("E_RPC", "codex ended"));
+      this.#tools.stop();
       this.#connection?.close();
       // Its shell commands are in sessions of their own and outlive a server that was killed (measured).
       await server.child.stop({ graceMs: 0 });
@@ -191,6 +195,8 @@ export class CodexSession implements ProviderSession {
   }
 
   #asked(method: string, params: Record<string, unknown>): unknown {
+    // Only a thread that we began has such tools, and the TUI leaves their calls to us (0.169.0, measured).
+    if (method === "item/tool/call") return this.#tools.answer(params) ?? declineRequest(method);
     // Left to the person at the TUI; the answer given there settles the request on the server.
     if (!this.#launch.headless) return UNANSWERED;
     this.#ports.log.warn("declined, nobody can answer", { method, threadId: String(params.threadId ?? "") });
@@ -200,6 +206,7 @@ export class CodexSession implements ProviderSession {
   #notified(method: string, params: Record<string, unknown>): void {
     this.#moves.follow(this.#conversations.take(method, params));
     if (method !== "turn/completed") return;
+    this.#tools.ended(String((params.turn as { id?: unknown } | undefined)?.id));
     const thread = this.#conversations.all.find((each) => each.id === params.threadId);
     const rpc = this.#connection?.now;
     if (thread?.paused === true && rpc) void this.#desk.startQueue(rpc, thread);
