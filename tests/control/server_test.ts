@@ -171,7 +171,8 @@ Deno.test("no origin and no foreign host is accepted, whatever the token", async
       `127.0.0.1:${port}x`,
     ];
     let refused = 0;
-    for (const line of ["GET /health", "GET /status", "POST /status", "POST /shutdown", "POST /hook/Stop"]) {
+    const lines = ["GET /health", "GET /status", "POST /status", "POST /shutdown", "POST /hook/Stop"];
+    for (const line of [...lines, "POST /tool/relay_agents"]) {
       for (const origin of origins) {
         assertEquals((await call(world, line, { ...good, origin }, "{}")).status, 403, `${line} ${origin}`);
         refused++;
@@ -186,8 +187,8 @@ Deno.test("no origin and no foreign host is accepted, whatever the token", async
       const absolute = await call(world, `${method} http://evil.example${path}`, good, "{}");
       assert(absolute.status === 403 || absolute.status === 400, String(absolute.status));
     }
-    assertEquals(refused, 70);
-    assertEquals([world.hints, world.hooks.length, world.shutdowns.count], [[], 0, 0]);
+    assertEquals(refused, 84);
+    assertEquals([world.hints, world.hooks.length, world.shutdowns.count, world.calls], [[], 0, 0, []]);
     assertEquals(
       (await call(world, "POST /status", good, '{"status":"busy"}')).status,
       200,

@@ -117,3 +117,26 @@ for (const provider of ["claude", "codex"] as const) {
     });
   });
 }
+
+Deno.test("claude: a person's own servers, rules and settings work beside the tools, and strict leaves these out", async () => {
+  const none = '{"mcpServers":{}}';
+  const cases: [own: string[], tools: boolean, touches: boolean][] = [
+    [["--mcp-config", none, "--allowedTools", "Bash(touch:*)"], true, true],
+    [["--settings", '{"permissions":{"allow":["Bash(touch:*)"]}}'], true, true],
+    [["--strict-mcp-config", "--mcp-config", none], false, false],
+  ];
+  for (const [own, tools, touches] of cases) {
+    await withRealAgent("claude", async (agent) => {
+      const { home, model } = agent;
+      const runner = home.start(["claude", "--headless", "--label", "api", "--", ...own]);
+      await home.untilReady("api");
+      const touch = { command: "touch written", description: "mock" };
+      await send(agent, `do it [[tool Bash ${JSON.stringify(touch)}]]`, "--wait-reply");
+      const offered = model.requests[0]!.tools.filter((name) => PLUGIN_TOOLS.includes(name));
+      assertEquals(offered.length, tools ? PLUGIN_TOOLS.length : 0, own.join(" "));
+      const written = await Deno.stat(`${home.cwd}/written`).then(() => true, () => false);
+      assertEquals(written, touches, own.join(" "));
+      await end(agent, runner);
+    });
+  }
+});
