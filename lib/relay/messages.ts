@@ -1,10 +1,9 @@
-import { utf8Length } from "../base/bytes.ts";
 import { RunnerError } from "../base/errors.ts";
 import { parseTarget } from "../protocol/ids.ts";
 import type { Message, SendInput, SendResult } from "../protocol/message.ts";
 import type { AgentDirectory } from "./agents.ts";
 import type { RelayDatabase } from "./database.ts";
-import { storedText } from "./stored_text.ts";
+import { COLUMNS, type MessageRow, StoredMessages } from "./stored_messages.ts";
 import { type Unreadable, weigh } from "./unreadable.ts";
 
 /** Undelivered mail is kept for so long. */
@@ -18,42 +17,6 @@ const EXPIRE_STEP = 1_000;
 export interface Expired {
   mail: { messageId: number; agentId: string }[];
   through: number;
-}
-
-interface MessageRow {
-  id: number;
-  from_agent: string;
-  to_target: string;
-  kind: string;
-  channel: string | null;
-  subject: string | null;
-  /** Up to its first NUL, if it has one. */
-  body: string;
-  /** Length of the whole body in UTF-8; absent for a message that was not read from the database. */
-  bytes?: number;
-  thread_id: number | null;
-  reply_to: number | null;
-  claimable: number;
-  claimed_by: string | null;
-  claimed_instance: string | null;
-  claimed_at: number | null;
-  claim_expires_at: number | null;
-  reply_expected: number;
-  timing: "now" | "next" | "idle" | null;
-  payload: string | null;
-  meta: string | null;
-  idempotency_key: string | null;
-  created_at: number;
-  expires_at: number | null;
-}
-
-/** The columns of a message `m`. */
-const COLUMNS = "m.*, octet_length(m.body) AS bytes";
-
-/** Ids of the agents a message is for, and of those that have read it. */
-interface Recipients {
-  all: string[];
-  read: string[];
 }
 
 /** True of a message `m` that the agent ?2 sent, or that was sent to it; also when ?2 is null, who may see all. */
@@ -72,12 +35,14 @@ const ANSWERS = `m.reply_to = ?1 AND (
 /** Messages and their recipients. Methods that change something run inside a group commit. */
 export class MessageStore {
   readonly #db: RelayDatabase;
+  readonly #stored: StoredMessages;
   readonly #agents: AgentDirectory;
   readonly #unreadable: (found: Unreadable) => void;
 
   /** `unreadable` is called for what was found and is not handed out; must not throw. */
   constructor(db: RelayDatabase, agents: AgentDirectory, unreadable: (found: Unreadable) => void = () => {}) {
     this.#db = db;
+    this.#stored = new StoredMessages(db);
     this.#agents = agents;
     this.#unreadable = unreadable;
   }
@@ -94,7 +59,11 @@ export class MessageStore {
         input.idempotencyKey,
       );
       if (known) {
-        return { message: this.#need(known.id), duplicate: true, recipients: this.recipients(known.id) };
+        return {
+          message: this.#stored.need(known.id),
+          duplicate: true,
+          recipients: this.recipients(known.id),
+        };
       }
     }
     const target = parseTarget(input.to);
@@ -105,7 +74,7 @@ export class MessageStore {
     }
     const parent = input.replyTo === undefined || (by !== null && !this.visible(input.replyTo, by))
       ? undefined
-      : this.#row(input.replyTo);
+      : this.#stored.row(input.replyTo);
     if (input.replyTo !== undefined && parent === undefined) {
       throw new RunnerError("E_UNPROCESSABLE", `message ${input.replyTo} to reply to is not here`);
     }
@@ -165,7 +134,7 @@ export class MessageStore {
     );
     for (const agentId of recipients) this.#addRecipient(id, agentId);
     // As it will be read: the order of its recipients is that of their ids.
-    const message = this.#message({ id, ...row }, 0, { all: recipients.toSorted(), read: [] });
+    const message = this.#stored.message({ id, ...row }, 0, { all: recipients.toSorted(), read: [] });
     return { message, duplicate: false, recipients };
   }
 
@@ -276,8 +245,8 @@ export class MessageStore {
 
   /** A message, or undefined. */
   one(id: number): Message | undefined {
-    const row = this.#row(id);
-    return row === undefined ? undefined : this.#message(row);
+    const row = this.#stored.row(id);
+    return row === undefined ? undefined : this.#stored.message(row);
   }
 
   /** A message as one recipient gets it, undefined when it need not get it (any more). */
@@ -289,7 +258,7 @@ export class MessageStore {
       agentId,
     );
     if (row === undefined) return undefined;
-    const message = this.#message(row, row.generation);
+    const message = this.#stored.message(row, row.generation);
     return this.#weigh(message, agentId) === null ? undefined : message;
   }
 
@@ -350,9 +319,9 @@ export class MessageStore {
         stored += (row.bytes ?? 0) + (row.payload?.length ?? 0) + (row.meta?.length ?? 0);
         rows.push(row);
       }
-      const recipients = this.#recipientsOf(rows.map(({ id }) => id));
+      const recipients = this.#stored.recipientsOf(rows.map(({ id }) => id));
       for (const row of rows) {
-        const message = this.#message(row, row.generation, recipients.get(row.id));
+        const message = this.#stored.message(row, row.generation, recipients.get(row.id));
         const size = this.#weigh(message, agentId);
         if (size === null) continue;
         bytes += size;
@@ -378,13 +347,13 @@ export class MessageStore {
 
   /** What one agent may see of a thread, or the operator (null) of it, oldest first. */
   thread(id: number, agentId: string | null): Message[] {
-    const row = this.#row(id);
+    const row = this.#stored.row(id);
     if (row === undefined) return [];
     return this.#db.all<MessageRow>(
       `SELECT ${COLUMNS} FROM message m WHERE (m.id = ?1 OR m.thread_id = ?1) AND ${VISIBLE} ORDER BY m.id LIMIT 500`,
       row.thread_id ?? row.id,
       agentId,
-    ).map((each) => this.#message(each));
+    ).map((each) => this.#stored.message(each));
   }
 
   /** The answers to a message that one agent may see, or the operator (null), oldest first. */
@@ -393,82 +362,12 @@ export class MessageStore {
       `SELECT ${COLUMNS} FROM message m WHERE ${ANSWERS} AND ${VISIBLE} ORDER BY m.id LIMIT 100`,
       id,
       agentId,
-    ).map((each) => this.#message(each));
+    ).map((each) => this.#stored.message(each));
   }
 
   /** How many answers a message has. */
   answers(id: number): number {
     return this.#db.get<{ count: number }>(`SELECT count(*) AS count FROM message m WHERE ${ANSWERS}`, id)!
       .count;
-  }
-
-  #row(id: number): MessageRow | undefined {
-    return this.#db.get<MessageRow>(`SELECT ${COLUMNS} FROM message m WHERE id = ?`, id);
-  }
-
-  #need(id: number): Message {
-    const row = this.#row(id);
-    if (row === undefined) throw new RunnerError("E_NOT_FOUND", `message ${id} is not here`);
-    return this.#message(row);
-  }
-
-  /**
-   * Whom messages are for and who has read them, in the order of their agents' ids, which is that of the table. One query
-   * for all, with each message looked up in turn (CROSS JOIN has SQLite keep that).
-   */
-  #recipientsOf(ids: readonly number[]): Map<number, Recipients> {
-    const found = new Map<number, Recipients>();
-    const rows = this.#db.all<{ message_id: number; agent_id: string; read_at: number | null }>(
-      "SELECT message_id, agent_id, read_at FROM json_each(?) CROSS JOIN recipient ON message_id = value",
-      JSON.stringify(ids),
-    );
-    for (const { message_id, agent_id, read_at } of rows) {
-      const recipients = found.get(message_id) ?? { all: [], read: [] };
-      found.set(message_id, recipients);
-      recipients.all.push(agent_id);
-      if (read_at !== null) recipients.read.push(agent_id);
-    }
-    return found;
-  }
-
-  /** The whole body, which a row has up to its first NUL. Costs nothing for a text without one that is ASCII. */
-  #body({ id, body, bytes }: MessageRow): string {
-    if (bytes === undefined || bytes === body.length || bytes === utf8Length(body)) return body;
-    const whole = this.#db.get<{ body: Uint8Array }>(
-      "SELECT CAST(body AS BLOB) AS body FROM message WHERE id = ?",
-      id,
-    )!;
-    return storedText(whole.body);
-  }
-
-  #message(row: MessageRow, generation = 0, recipients = this.#recipientsOf([row.id]).get(row.id)): Message {
-    // Members added one by one: a spread for each copied everything a dozen times.
-    const message: Message = {
-      id: row.id,
-      storeId: this.#db.storeId,
-      from: row.from_agent,
-      to: row.to_target,
-      kind: row.kind,
-      body: this.#body(row),
-      claimable: row.claimable === 1,
-      createdAt: row.created_at,
-      recipients: recipients?.all ?? [],
-      readBy: recipients?.read ?? [],
-    };
-    if (row.channel !== null) message.channel = row.channel;
-    if (row.subject !== null) message.subject = row.subject;
-    if (row.thread_id !== null) message.threadId = row.thread_id;
-    if (row.reply_to !== null) message.replyTo = row.reply_to;
-    if (row.claimed_by !== null) message.claimedBy = row.claimed_by;
-    if (row.claimed_at !== null) message.claimedAt = row.claimed_at;
-    if (row.claim_expires_at !== null) message.claimExpiresAt = row.claim_expires_at;
-    if (row.reply_expected === 1) message.replyExpected = true;
-    if (generation !== 0) message.generation = generation;
-    if (row.timing !== null) message.when = row.timing;
-    if (row.payload !== null) message.payload = JSON.parse(row.payload);
-    if (row.meta !== null) message.meta = JSON.parse(row.meta);
-    if (row.expires_at !== null) message.expiresAt = row.expires_at;
-    if (row.idempotency_key !== null) message.idempotencyKey = row.idempotency_key;
-    return message;
   }
 }
