@@ -14,16 +14,30 @@ export interface Frame {
 
 /**
  * Returns the message as the model gets it (S-10): a frame of its own with a random nonce that the sender cannot
- * know, header values JSON-encoded, trust and length stated. `nonce` is 128 bits in hex.
+ * know, header values JSON-encoded, trust and length stated. `nonce` is 128 bits in hex. `mentions: "shown"` is for an agent
+ * that would act on them.
  */
-export function frameMessage(message: Message, options: { nonce: string; redelivery: number }): string {
-  const { nonce, redelivery } = options;
-  const body = canonicalBody(message.body);
-  const subject = message.subject === undefined ? "" : ` subject=${header(message.subject)}`;
+export function frameMessage(
+  message: Message,
+  options: { nonce: string; redelivery: number; mentions?: "shown" },
+): string {
+  const { nonce, redelivery, mentions } = options;
+  const inert = mentions === "shown" ? showMentions : String;
+  const body = inert(canonicalBody(message.body));
+  const subject = message.subject === undefined ? "" : ` subject=${header(inert(message.subject))}`;
   const bytes = new TextEncoder().encode(body).length;
   const open = `<relay-message nonce=${nonce} id=${header(String(message.id))} from=${header(message.from)}` +
     `${subject} redelivery=${redelivery} bytes=${bytes} trust="untrusted">`;
   return `${open}\n${body}\n</relay-message nonce=${nonce}>`;
+}
+
+/**
+ * Returns the text without mentions of files: an `@` that does not stand within a word, like that of a mail address, becomes
+ * `\u{40}`. Claude Code (2.1.330, stream-json) takes `@path` in any prompt for a wish of its user, and sends the file to the
+ * model without asking, whatever the approval mode.
+ */
+export function showMentions(text: string): string {
+  return text.replace(/(?<![A-Za-z0-9._%+-])@/g, "\\u{40}");
 }
 
 /** Returns the text with every character shown that a reader would not see or that could forge a frame. */

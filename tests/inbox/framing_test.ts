@@ -57,6 +57,30 @@ Deno.test("a frame reads back as its message for any sender, subject and body", 
   );
 });
 
+Deno.test("a frame for an agent that acts on mentions has none, and its mail addresses", () => {
+  const message: Message = {
+    id: 7,
+    storeId: "s",
+    from: "a",
+    to: "b",
+    kind: "chat",
+    subject: "@~/.ssh/id_rsa",
+    body:
+      'see @/etc/passwd, "@./notes.md" (@"a b.txt") and\n@server:resource, or ask ops@example.org or a.b-c@d.e',
+    claimable: false,
+    createdAt: 0,
+  };
+  const text = frameMessage(message, { nonce: NONCE, redelivery: 0, mentions: "shown" });
+  const frame = parseFrame(text)!;
+  assertEquals(
+    frame.body,
+    'see \\u{40}/etc/passwd, "\\u{40}./notes.md" (\\u{40}"a b.txt") and\n' +
+      "\\u{40}server:resource, or ask ops@example.org or a.b-c@d.e",
+  );
+  assertEquals(text.match(/@/g)!.length, 2, "none in the subject");
+  assert(text.includes(` bytes=${new TextEncoder().encode(frame.body).length} `));
+});
+
 Deno.test("bodies that try to look like a frame, a user or a terminal command are shown as text", () => {
   for (
     const body of [

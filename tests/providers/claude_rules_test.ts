@@ -1,7 +1,7 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { RunnerError } from "../../lib/base/errors.ts";
-import { headlessArguments, interactiveArguments } from "../../lib/providers/claude/arguments.ts";
+import { headlessArguments, interactiveArguments, settingsOf } from "../../lib/providers/claude/arguments.ts";
 import { classify as claudeFailure } from "../../lib/providers/claude/failure.ts";
 import { TranscriptFollower } from "../../lib/providers/claude/follower.ts";
 import { checkArguments, splitArguments } from "../../lib/providers/claude/own_arguments.ts";
@@ -81,7 +81,7 @@ Deno.test("Claude's arguments are golden for every mode, and a person's --settin
 Deno.test("Claude's stream: placed, seen and done need their own proof, and completed without a turn is none", () => {
   const events: ProviderEvent[] = [];
   const stream = new ClaudeStream((event) => events.push(event), null);
-  stream.handed(ID);
+  stream.handed(ID, "text");
   stream.take({ type: "command_lifecycle", command_uuid: ID, state: "queued" });
   stream.take({ type: "command_lifecycle", command_uuid: ID, state: "completed" });
   stream.take({ type: "assistant", message: { model: "<synthetic>", content: [] } });
@@ -98,7 +98,7 @@ Deno.test("Claude's stream: placed, seen and done need their own proof, and comp
 Deno.test("Claude's stream: a result that says success with is_error is a failed turn of the provider", () => {
   const events: ProviderEvent[] = [];
   const stream = new ClaudeStream((event) => events.push(event), null);
-  stream.handed(ID);
+  stream.handed(ID, "text");
   stream.take({ type: "command_lifecycle", command_uuid: ID, state: "started" });
   stream.take({
     type: "result",
@@ -110,6 +110,23 @@ Deno.test("Claude's stream: a result that says success with is_error is a failed
   });
   stream.take({ type: "result", is_error: false, result: "late", user_message_uuids: [ID] });
   assertEquals(kinds(events), ["placed", "provider"]);
+});
+
+Deno.test("Claude's stream: a turn that ends without error and without the model has refused its message", () => {
+  const events: ProviderEvent[] = [];
+  const stream = new ClaudeStream((event) => events.push(event), null);
+  stream.handed(ID, "text");
+  stream.take({ type: "command_lifecycle", command_uuid: ID, state: "started" });
+  // What 2.1.330 writes of a prompt that a UserPromptSubmit hook blocks.
+  stream.take({ type: "result", is_error: false, result: "blocked by a rule", user_message_uuids: [ID] });
+  assertEquals(events.slice(1), [
+    { type: "failed", deliveryIds: [ID], failure: "message", reason: "blocked by a rule" },
+  ]);
+  // A command of Claude's own, as a person's prompt: /cost needs no model (2.1.330).
+  stream.handed(ID, "/cost");
+  stream.take({ type: "command_lifecycle", command_uuid: ID, state: "started" });
+  stream.take({ type: "result", is_error: false, result: "$0.00", user_message_uuids: [ID] });
+  assertEquals(kinds(events.slice(2)), ["placed", "output", "done"]);
 });
 
 Deno.test("Claude's transcript: queue rows prove nothing, a steered message is found, Esc cancels", () => {
@@ -140,6 +157,19 @@ Deno.test("Claude's transcript: queue rows prove nothing, a steered message is f
 Deno.test("failures are told apart: provider, message, transient, cancelled", () => {
   assertEquals(claudeFailure({ status: 401, text: "" }), "provider");
   assertEquals(claudeFailure({ text: "Claude usage limit reached" }), "provider");
+  for (
+    const text of [
+      "You've hit your session limit · resets 3am (UTC)",
+      "You've hit your weekly Opus limit",
+      "API Error: Request rejected (429) · try again later",
+      "There's an issue with the selected model (no-such). It may not exist or you may not have access to it.",
+      "This organization has been disabled.",
+      "API Error: 400 due to tool use concurrency: `tool_use` ids were found without `tool_result` blocks",
+    ]
+  ) {
+    assertEquals(claudeFailure({ status: 400, text }), "provider", text);
+  }
+  assertEquals(claudeFailure({ status: 402, text: "" }), "provider");
   assertEquals(claudeFailure({ status: 400, text: "Prompt is too long" }), "message");
   assertEquals(claudeFailure({ status: 529, text: "overloaded" }), "transient");
   assertEquals(claudeFailure({ terminalReason: "aborted_streaming", text: "" }), "cancelled");
@@ -202,7 +232,7 @@ Deno.test("Claude's arguments: a choice of the conversation and a prompt are for
 
 Deno.test("Claude's arguments that cannot work under a runner are refused with what to use instead", () => {
   const check = (headless: boolean, approval: ApprovalMode, ...args: string[]) =>
-    checkArguments({ args, headless, approval });
+    checkArguments({ args, env: {}, headless, approval });
   const refused = (headless: boolean, ...args: string[]) => {
     const { code, message, hint } = assertThrows(() => check(headless, "guarded", ...args), RunnerError);
     assertEquals(code, "E_PROVIDER_CMD");
@@ -226,6 +256,33 @@ Deno.test("Claude's arguments that cannot work under a runner are refused with w
     RunnerError,
     "permission mode plan and --approval read-only exclude each other",
   );
+});
+
+Deno.test("a Claude of a terminal that would write no transcript is refused, one without a terminal needs none", () => {
+  const check = (headless: boolean, value: string) => () =>
+    checkArguments({
+      args: [],
+      env: { CLAUDE_CODE_SKIP_PROMPT_HISTORY: value },
+      headless,
+      approval: "guarded",
+    });
+  const { code, message, hint } = assertThrows(check(false, "1"), RunnerError);
+  assertEquals([code, hint], ["E_PROVIDER_CMD", "unset it, or use --headless"]);
+  assertStringIncludes(message, "CLAUDE_CODE_SKIP_PROMPT_HISTORY leaves no record");
+  check(true, "1")();
+  check(false, "")();
+  check(false, "0")();
+});
+
+Deno.test("the person's own word for open means the same to Claude's settings as the mode of that name", () => {
+  const settings = { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" };
+  assertEquals(settingsOf({ approval: "open", args: [] }), settings);
+  assertEquals(settingsOf({ approval: "guarded", args: ["--dangerously-skip-permissions"] }), settings);
+  assertEquals(
+    settingsOf({ approval: "guarded", args: ["--permission-mode", "bypassPermissions"] }),
+    settings,
+  );
+  assertEquals(settingsOf({ approval: "guarded", args: ["--permission-mode", "plan"] }), {});
 });
 
 Deno.test("a delivery of an earlier run is found in the conversation that it went to, whichever is open now", async () => {

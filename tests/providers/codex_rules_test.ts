@@ -141,6 +141,9 @@ Deno.test("Codex's turns tell what became of a delivery", () => {
   assertEquals(state("completed", user, answer), "done");
   assertEquals(state("interrupted", user, answer), "seen");
   assertEquals(state("interrupted", user), "failed");
+  // Of 0.169.0: the person's own `!command` is an item of the turn that runs, and no word of the model.
+  assertEquals(state("interrupted", user, { type: "commandExecution", source: "userShell" }), "failed");
+  assertEquals(state("interrupted", user, { type: "commandExecution", source: "agent" }), "seen");
   assertEquals(state("inProgress", user), "placed");
   assertEquals(state("completed", { type: "userMessage", clientId: "other" }, answer), null);
 });

@@ -14,7 +14,7 @@ function turnsOf(events: ProviderEvent[]): number {
 Deno.test("Claude's turns are its own answers: one for all blocks of an answer, none for helper agents and API errors", () => {
   const events: ProviderEvent[] = [];
   const stream = new ClaudeStream((event) => events.push(event), null);
-  stream.handed(ID);
+  stream.handed(ID, "text");
   const record = (id: string, more: Record<string, unknown> = {}) =>
     stream.take({
       type: "assistant",
@@ -37,7 +37,7 @@ Deno.test("a limit that Claude kept itself ends the run, with its cost told once
   for (const subtype of ["error_max_turns", "error_max_budget_usd"]) {
     const events: ProviderEvent[] = [];
     const stream = new ClaudeStream((event) => events.push(event), null);
-    stream.handed(ID);
+    stream.handed(ID, "text");
     stream.take({
       type: "result",
       subtype,
@@ -53,7 +53,13 @@ Deno.test("a limit that Claude kept itself ends the run, with its cost told once
       reason: "Reached the limit",
       costUsd: 0.25,
     }]);
-    stream.handed("2");
+    stream.handed("2", "text");
+    stream.take({
+      type: "assistant",
+      uuid: "u",
+      user_message_uuid: "2",
+      message: { model: "m", content: "x" },
+    });
     stream.take({
       type: "result",
       is_error: false,

@@ -190,6 +190,26 @@ Deno.test("step() ends an agent that takes messages and does nothing with them, 
   assertEquals(world.of("stop-provider").length, 10);
 });
 
+Deno.test("step() leaves an agent of a terminal alone that shows no trace of a message, gives it up, and tries the next later", () => {
+  const world = new CoreWorld({ headless: false, startTimeoutMs: Infinity }).up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  shrug(world, 3 * MINUTE, (world, deliveryId) => {
+    const row = [...world.state.rows.values()].find(({ state }) =>
+      "deliveryId" in state && state.deliveryId === deliveryId
+    )!;
+    world.post({ type: "handed", key: row.key, deliveryId });
+    if (row.messageId === 2) {
+      world.provider({ type: "evidence", deliveryId, stage: "placed", evidence: "row" });
+      world.provider({ type: "evidence", deliveryId, stage: "seen", evidence: "row" });
+      world.provider({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "row" });
+    } else assertEquals(world.state.fault, null);
+  });
+  assertEquals(world.of("deliver").map(({ message: { id } }) => id), [1, 1, 2]);
+  assertEquals([...world.state.dead.values()].map(({ messageId }) => messageId), [1]);
+  assertEquals([world.of("stop-provider").length, world.state.fault], [0, null]);
+});
+
 Deno.test("step() gives up a message that the agent refuses five times, and goes on with the others", () => {
   const world = new CoreWorld().up();
   for (const id of [1, 2, 3]) world.post({ type: "offered", message: message(id) });

@@ -50,6 +50,7 @@ export class CodexLane {
   #server: FakeAppServer | null = null;
   #stop: (() => Promise<void>) | null = null;
   #ids = 0;
+  readonly #loggedOut: boolean;
   #person: { id: number; ask(method: string, params: Record<string, unknown>): void } | null = null;
 
   constructor(
@@ -60,8 +61,10 @@ export class CodexLane {
       random(): number;
       /** What an earlier run left in the journal. */
       left?(store: ThreadStore): { open: JournalRow[]; resume: string };
+      loggedOut?: boolean;
     },
   ) {
+    this.#loggedOut = options.loggedOut === true;
     this.#model = async (turn) => {
       const marks = () => new Set(turn.text.match(MARK) ?? []);
       await this.beforeAnswer(turn.text);
@@ -220,6 +223,7 @@ export class CodexLane {
       store: this.store,
       model: this.#model,
       transientRefusals: true,
+      loggedOut: this.#loggedOut,
       hang: (method, connection) => connection.id === personId ? null : this.hang(method),
       point: (name, connection) => connection.id === personId ? undefined : this.point(name, connection),
     });

@@ -49,6 +49,8 @@ export interface FakeAppServerOptions {
   hang?(method: string, connection: FakeConnection): "deaf" | "mute" | "half" | null;
   /** Answers `-32601` to the first look at a thread's turns after one began, as the real one may. */
   transientRefusals?: boolean;
+  /** Nobody is logged in, and the model would want it. */
+  loggedOut?: boolean;
 }
 
 interface Client extends FakeConnection {
@@ -174,7 +176,7 @@ export class FakeAppServer {
     const threadId = String(params.threadId);
     switch (method) {
       case "account/read":
-        return { account: null, requiresOpenaiAuth: false };
+        return { account: null, requiresOpenaiAuth: this.#options.loggedOut === true };
       case "thread/loaded/list":
         return { data: [...this.#live.keys()], nextCursor: null };
       case "thread/start":

@@ -69,8 +69,10 @@ export async function assemble(begun: Begun): Promise<Session> {
   undo.add(() => journal.close());
 
   let runner: Runner | null = null;
+  // Typed mentions do nothing in a message of the session socket; in a prompt of stream-json they do.
+  const mentions = settings.provider === "claude" && settings.headless ? { mentions: "shown" } as const : {};
   const frame = (message: Message, redelivery: number) =>
-    frameMessage(message, { nonce: randomHex(16), redelivery });
+    frameMessage(message, { nonce: randomHex(16), redelivery, ...mentions });
   // What the agent or its runner asks over HTTP it asks as the agent, once it has that token.
   const http = relay === null
     ? null

@@ -9,12 +9,12 @@ import { isAtLeast } from "./version.ts";
  * only and are never asked about: a rule in the settings leaves the person's own `--allowedTools` as they are.
  */
 export function settingsOf(
-  { approval, tools }: Pick<ProviderLaunch, "approval" | "tools">,
+  { approval, args, tools }: Pick<ProviderLaunch, "approval" | "args" | "tools">,
 ): Record<string, unknown> {
+  // The person's own word for the same mode means the same: without these, their agent would ask about every message.
+  const open = approval === "open" || splitArguments(args).permissionMode === "bypassPermissions";
   return {
-    ...(approval === "open"
-      ? { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" }
-      : {}),
+    ...(open ? { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" } : {}),
     ...(tools === undefined ? {} : { permissions: { allow: [...PLUGIN_TOOLS] } }),
   };
 }

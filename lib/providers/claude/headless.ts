@@ -205,7 +205,7 @@ export class HeadlessClaude implements ProviderSession {
     signal.throwIfAborted();
     const { deliveryId, text, when } = delivery;
     this.#memory.note(this.#sessionId);
-    this.#stream.handed(deliveryId);
+    this.#stream.handed(deliveryId, text);
     try {
       await aborted(
         this.#write({

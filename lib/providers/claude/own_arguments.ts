@@ -170,7 +170,7 @@ export function splitArguments(args: readonly string[], worktree?: string): OwnA
  * Refuses arguments that cannot work under a runner, before anything is started. Throws `E_PROVIDER_CMD`.
  */
 export function checkArguments(
-  { args, headless, approval }: Pick<ProviderSetup, "args" | "headless" | "approval">,
+  { args, env, headless, approval }: Pick<ProviderSetup, "args" | "env" | "headless" | "approval">,
 ): void {
   const { flags, choice, permissionMode, prompt } = splitArguments(args);
   if (permissionMode !== null && approval !== "guarded") {
@@ -183,7 +183,16 @@ export function checkArguments(
   if (leaving !== undefined) {
     throw refusal(`claude ${leaving} leaves the runner`, "use --detach, or --headless");
   }
-  if (!headless) return;
+  if (!headless) {
+    // What a message came to is read from the transcript; without one, every message would look untaken and be run again.
+    if (/^(?:1|true|yes|on)$/i.test(env[NO_TRANSCRIPT]?.trim() ?? "")) {
+      throw refusal(
+        `${NO_TRANSCRIPT} leaves no record of the conversation, so no message could be proven`,
+        "unset it, or use --headless",
+      );
+    }
+    return;
+  }
   const stream = flags.find((name) => STREAMS.has(name));
   if (stream !== undefined) throw refusal(`headless claude does not take ${stream}`, "use --output jsonl");
   if (choice !== null) throw refusal(`headless claude does not take ${choice}`, "use --conversation ID");
@@ -192,6 +201,8 @@ export function checkArguments(
     throw refusal(`headless claude does not take "${shown(prompt)}"`, "a first prompt is --prompt TEXT");
   }
 }
+
+const NO_TRANSCRIPT = "CLAUDE_CODE_SKIP_PROMPT_HISTORY";
 
 function refusal(message: string, hint: string): RunnerError {
   return new RunnerError("E_PROVIDER_CMD", message, { hint });

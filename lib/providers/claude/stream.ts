@@ -35,6 +35,8 @@ export class ClaudeStream {
   readonly #emit: (event: ProviderEvent) => void;
   /** Deliveries handed over and not ended, in order. */
   readonly #open = new Map<string, "handed" | "placed" | "seen">();
+  /** Those of them that are a command of Claude's own, which it may carry out without the model. */
+  readonly #commands = new Set<string>();
   #activity: Activity = "idle";
   #session: string | null;
   #cost = 0;
@@ -51,8 +53,10 @@ export class ClaudeStream {
   }
 
   /** A delivery's line is about to be written. */
-  handed(deliveryId: string): void {
+  handed(deliveryId: string, text: string): void {
     this.#open.set(deliveryId, "handed");
+    // A message has a frame around it; only a prompt of the person's own can begin like this.
+    if (text.startsWith("/")) this.#commands.add(deliveryId);
   }
 
   /** The line could not be written. */
@@ -161,11 +165,16 @@ export class ClaudeStream {
     const cost = record.total_cost_usd === undefined ? {} : { costUsd: record.total_cost_usd - this.#cost };
     this.#cost = record.total_cost_usd ?? this.#cost;
     if (record.is_error !== true) {
-      for (const id of ids) this.#open.delete(id);
-      if (ids.length === 0) return;
+      // A prompt that a hook of the person's refused ends "without error" as well, and no model was asked.
+      const unseen = ids.filter((id) => this.#open.has(id) && this.#open.get(id) !== "seen");
+      const refused = unseen.filter((id) => !this.#commands.has(id));
+      this.#failed(refused, "message", (text || "the turn ended and the model said nothing").slice(0, 300));
+      const done = ids.filter((id) => this.#open.delete(id));
+      if (done.length === 0) return;
+      if (unseen.length > refused.length && text !== "") this.#emit({ type: "output", text: text + "\n" });
       this.#emit({
         type: "done",
-        deliveryIds: ids,
+        deliveryIds: done,
         text,
         evidence: `result ${record.uuid ?? ""} without error`,
         ...cost,

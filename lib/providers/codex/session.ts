@@ -159,7 +159,7 @@ export class CodexSession implements ProviderSession {
       if (again) await this.#desk.catchUp(rpc, thread);
     }
     this.#conversations.changed();
-    if (!this.#ready) await this.#checkLogin(rpc);
+    const fault = this.#ready ? null : await this.#loginFault(rpc);
     if (!this.#launch.headless) {
       if (again) await this.#moves.find(rpc);
       await this.#show(current);
@@ -167,6 +167,8 @@ export class CodexSession implements ProviderSession {
     if (this.#ready || !this.#running) return;
     this.#ready = true;
     this.#ports.emit({ type: "ready", resume: current.id });
+    // Not before: what is wrong with a provider is wrong with one that is ready.
+    if (fault !== null) this.#ports.emit({ type: "fault", reason: fault });
     // What waited in the queue has begun with the resume, before anybody listened.
     this.#ports.emit({ type: "activity", activity: this.#conversations.activity });
   }
@@ -187,11 +189,11 @@ export class CodexSession implements ProviderSession {
     if (opened) await withDeadline(this.#ports.clock, TAKE_UP_MS, Promise.race([takenUp, this.exited]));
   }
 
-  async #checkLogin(rpc: RpcLink): Promise<void> {
+  async #loginFault(rpc: RpcLink): Promise<string | null> {
     const account = await rpc.request<{ account: unknown; requiresOpenaiAuth?: boolean }>("account/read", {});
-    if (account.requiresOpenaiAuth === true && account.account === null) {
-      this.#ports.emit({ type: "fault", reason: "codex is not logged in; run codex login" });
-    }
+    return account.requiresOpenaiAuth === true && account.account === null
+      ? "codex is not logged in; run codex login"
+      : null;
   }
 
   #asked(method: string, params: Record<string, unknown>): unknown {

@@ -8,6 +8,8 @@ export interface ThreadItem {
   id?: string;
   clientId?: string | null;
   text?: string;
+  /** Of a command: `userShell` when the person ran it themselves. */
+  source?: string;
 }
 
 /** A turn, as notifications and `thread/turns/list` show it. */
@@ -19,8 +21,8 @@ export interface Turn {
 }
 
 /** Items that the model itself produced: each proves that it saw the turn's input. */
-function isModelOutput(item: ThreadItem): boolean {
-  return item.type !== undefined && item.type !== "userMessage" && item.type !== "hookPrompt";
+function isModelOutput({ type, source }: ThreadItem): boolean {
+  return type !== undefined && type !== "userMessage" && type !== "hookPrompt" && source !== "userShell";
 }
 
 /** A turn under way, as far as it matters here. */

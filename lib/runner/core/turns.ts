@@ -128,7 +128,8 @@ export function failedTurn(
 /**
  * The provider lives and has no trace of what it was given. One that says that it does not take the message is believed, and
  * given it again; one that says nothing hangs when that happens twice. No message is handed over for ever; it keeps its
- * place in line meanwhile, and its attempt, as always when no turn is proven to have failed.
+ * place in line meanwhile, and its attempt, as always when no turn is proven to have failed. An agent in a terminal is not
+ * ended under the hands of its person, who sees it hang, or has told it to refuse the message.
  */
 function notTaken(state: State, effects: Effect[], now: Now, row: JournalRow, deliveryId: string): void {
   const refusal = state.refused.get(deliveryId);
@@ -138,6 +139,11 @@ function notTaken(state: State, effects: Effect[], now: Now, row: JournalRow, de
     return bury(state, effects, now, row, refusal);
   }
   if (refusal !== undefined || times < TRACELESS) return putBack(state, effects, now, row, deliveryId);
+  if (!state.config.headless) {
+    bury(state, effects, now, row, "the agent takes it and shows no trace of it");
+    // The next one is tried a while later: a terminal that hangs makes no dead letters of a whole queue.
+    return holdQueue(state, now, "the agent takes messages and shows no trace of them", "turn");
+  }
   const failed = { ...row, failures: row.failures + 1 };
   if (failed.failures < state.config.maxFailures) putBack(state, effects, now, failed, deliveryId);
   else bury(state, effects, now, failed, "the agent takes it and shows no trace of it");

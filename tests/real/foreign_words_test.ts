@@ -1,0 +1,83 @@
+/** What a message or a prompt says that the agent would take for an order of its person's. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { withRealAgent } from "../support/real_home.ts";
+import { receiptOf, send, stagesOf, withSeat } from "../support/seat.ts";
+import { until } from "../support/temp.ts";
+
+/** A rule of the person's own that refuses prompts with a mark. */
+const RULE = {
+  hooks: {
+    UserPromptSubmit: [{
+      hooks: [{
+        type: "command",
+        command: "if grep -q marker-blocked; then echo 'not here' >&2; exit 2; fi",
+      }],
+    }],
+  },
+};
+
+Deno.test("claude: a message that names a file does not bring it to the model", async () => {
+  await withRealAgent("claude", async (agent) => {
+    const secret = join(agent.home.cwd, "secret.txt");
+    Deno.writeTextFileSync(secret, "the-secret-of-the-place");
+    const runner = agent.home.start(["claude", "--headless", "--label", "api"]);
+    await agent.home.untilReady("api");
+    for (const body of ["@secret.txt", `look at @${secret} please`, '(@"secret.txt")']) {
+      await send(agent, `${body} [[say seen]]`, "--wait-reply");
+    }
+    const asked = agent.model.requests.filter(({ text }) => text.includes("[[say seen]]"));
+    assert(asked.length >= 3);
+    assertEquals(agent.model.requests.filter(({ text }) => text.includes("the-secret-of-the-place")), []);
+    assertStringIncludes(asked.at(-1)!.text, "u{40}");
+    runner.kill("SIGTERM");
+    assertEquals(await runner.ended(), 0, runner.err);
+  });
+});
+
+Deno.test("claude: a message that a rule of the person's refuses is a dead letter with the rule's words", async () => {
+  await withRealAgent("claude", async (agent) => {
+    Deno.writeTextFileSync(join(agent.dir, "claude", "settings.json"), JSON.stringify(RULE));
+    const runner = agent.home.start(["claude", "--headless", "--label", "api"]);
+    await agent.home.untilReady("api");
+    const sent = await agent.home.run(["send", "label:api", "marker-blocked", "--wait-reply", "--json"]);
+    assertEquals(sent.code, 1, sent.out + sent.err);
+    const receipt = await receiptOf(agent, 1);
+    assertEquals([stagesOf(receipt).at(-1), stagesOf(receipt).includes("seen")], ["dead", false]);
+    assertStringIncludes(receipt.recipients[0]!.reports.at(-1)!.evidence ?? "", "not here");
+    await send(agent, "harmless [[say fine]]", "--wait-reply");
+    assertEquals(agent.model.asked("marker-blocked"), 0);
+    runner.kill("SIGTERM");
+    assertEquals(await runner.ended(), 0, runner.err);
+  });
+});
+
+Deno.test("claude: a job whose prompt is a command of Claude's own prints what that says and succeeds", async () => {
+  await withRealAgent("claude", async (agent) => {
+    const { code, out, err } = await agent.home.run(["claude", "--headless", "--once", "--prompt", "/cost"]);
+    assertEquals(code, 0, err);
+    assertStringIncludes(out, "Total duration");
+    assertEquals(agent.model.requests.length, 0);
+  });
+});
+
+Deno.test("codex: a command that the person runs themselves is no answer to the message of that turn", async () => {
+  await withSeat("codex", [], async (seat) => {
+    await seat.home.untilReady("api");
+    await seat.terminal.untilShows(/›/);
+    const held = Promise.withResolvers<void>();
+    seat.model.decide = async ({ text }) => {
+      if (!text.includes("marker-held")) return null;
+      await held.promise;
+      return { kind: "error", status: 400 };
+    };
+    await send(seat, "marker-held");
+    await seat.model.untilAsked("marker-held");
+    await seat.terminal.type("!echo hello-$((40+2))");
+    await seat.terminal.press("Enter");
+    await seat.terminal.untilShows(/hello-42/);
+    held.resolve();
+    await until("the end", async () => stagesOf(await receiptOf(seat, 1)).includes("dead"));
+    assertEquals(stagesOf(await receiptOf(seat, 1)).includes("seen"), false);
+  });
+});
