@@ -154,6 +154,26 @@ Deno.test("Claude's transcript: queue rows prove nothing, a steered message is f
   assertEquals(kinds(events).slice(3), ["placed", "cancelled"]);
 });
 
+Deno.test("Claude's transcript: a prompt that a hook refused is told of, and only that one", () => {
+  const events: ProviderEvent[] = [];
+  const follower = new TranscriptFollower((event) => events.push(event));
+  // A row of 2.1.330, cut to what matters.
+  const blocked = (text: string, kind = "blocked_by_hook"): Row => ({
+    type: "system",
+    content: `UserPromptSubmit operation blocked by hook:\n[rule]: not here\n\n\nOriginal prompt: ${text}`,
+    promptSubmitEnding: { ending: { kind, reason: "not here" } },
+  });
+  follower.handed(ID, "ours", null);
+  follower.take(blocked("the person's"), "C");
+  follower.take(blocked("ours", "something else"), "C");
+  assertEquals(events, []);
+  follower.take(blocked("ours"), "C");
+  assertEquals(events, [
+    { type: "failed", deliveryIds: [ID], failure: "message", reason: "a hook refused it: not here" },
+  ]);
+  assertEquals(follower.has(ID), false);
+});
+
 Deno.test("failures are told apart: provider, message, transient, cancelled", () => {
   assertEquals(claudeFailure({ status: 401, text: "" }), "provider");
   assertEquals(claudeFailure({ text: "Claude usage limit reached" }), "provider");

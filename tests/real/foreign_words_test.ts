@@ -1,7 +1,8 @@
 /** What a message or a prompt says that the agent would take for an order of its person's. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { withRealAgent } from "../support/real_home.ts";
+import { type RealAgent, withRealAgent } from "../support/real_home.ts";
+import { sessionOf } from "../support/claude_seat.ts";
 import { receiptOf, send, stagesOf, withSeat } from "../support/seat.ts";
 import { until } from "../support/temp.ts";
 
@@ -16,6 +17,10 @@ const RULE = {
     }],
   },
 };
+
+function rules({ dir }: RealAgent): void {
+  Deno.writeTextFileSync(join(dir, "claude", "settings.json"), JSON.stringify(RULE));
+}
 
 Deno.test("claude: a message that names a file does not bring it to the model", async () => {
   await withRealAgent("claude", async (agent) => {
@@ -37,7 +42,7 @@ Deno.test("claude: a message that names a file does not bring it to the model", 
 
 Deno.test("claude: a message that a rule of the person's refuses is a dead letter with the rule's words", async () => {
   await withRealAgent("claude", async (agent) => {
-    Deno.writeTextFileSync(join(agent.dir, "claude", "settings.json"), JSON.stringify(RULE));
+    rules(agent);
     const runner = agent.home.start(["claude", "--headless", "--label", "api"]);
     await agent.home.untilReady("api");
     const sent = await agent.home.run(["send", "label:api", "marker-blocked", "--wait-reply", "--json"]);
@@ -50,6 +55,24 @@ Deno.test("claude: a message that a rule of the person's refuses is a dead lette
     runner.kill("SIGTERM");
     assertEquals(await runner.ended(), 0, runner.err);
   });
+});
+
+Deno.test("claude in a terminal: a message that a rule of the person's refuses is a dead letter, and the agent stays", async () => {
+  await withSeat("claude", [], async (seat) => {
+    await seat.home.untilReady("api");
+    const { pid } = sessionOf(seat);
+    const sent = await seat.home.run(["send", "label:api", "marker-blocked", "--wait-reply"]);
+    assertEquals(sent.code, 1, sent.out + sent.err);
+    const receipt = await receiptOf(seat, 1);
+    assertEquals([stagesOf(receipt).at(-1), stagesOf(receipt).includes("seen")], ["dead", false]);
+    assertStringIncludes(
+      receipt.recipients[0]!.reports.at(-1)!.evidence ?? "",
+      "a hook refused it: not here",
+    );
+    await send(seat, "harmless [[say fine]]", "--wait-reply");
+    assertEquals(seat.model.asked("marker-blocked"), 0);
+    assertEquals(sessionOf(seat).pid, pid);
+  }, { prepare: rules });
 });
 
 Deno.test("claude: a job whose prompt is a command of Claude's own prints what that says and succeeds", async () => {

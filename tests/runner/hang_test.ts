@@ -190,24 +190,43 @@ Deno.test("step() ends an agent that takes messages and does nothing with them, 
   assertEquals(world.of("stop-provider").length, 10);
 });
 
-Deno.test("step() leaves an agent of a terminal alone that shows no trace of a message, gives it up, and tries the next later", () => {
-  const world = new CoreWorld({ headless: false, startTimeoutMs: Infinity }).up();
+Deno.test("step() leaves an agent of a terminal alone that shows no trace of a message, and tries it again ever later", () => {
+  const world = new CoreWorld({ headless: false, startTimeoutMs: Infinity, window: 1 }).up();
   world.post({ type: "offered", message: message(1) });
   world.post({ type: "offered", message: message(2) });
-  shrug(world, 3 * MINUTE, (world, deliveryId) => {
+  const at: number[] = [];
+  shrug(world, 24 * 60 * MINUTE, () => at.push(world.mono));
+  assertEquals(world.of("stop-provider"), []);
+  assertEquals([...world.state.dead.values()].map(({ messageId }) => messageId), [1, 2]);
+  assertEquals(world.state.fault, null, "nothing is left to try it on");
+  assertEquals(at.length, 12, "the first failure needs two tries, the others one");
+  // A try takes a minute, the pause between two is at most ten, however many messages wait.
+  const pauses = at.slice(1).map((ms, i) => Math.round((ms - at[i]!) / MINUTE));
+  assertEquals(pauses.slice(-5), [11, 11, 11, 11, 11]);
+});
+
+Deno.test("step() delivers what waited as soon as an agent of a terminal that hung takes a message", () => {
+  const world = new CoreWorld({ headless: false, startTimeoutMs: Infinity, window: 1 }).up();
+  world.post({ type: "offered", message: message(1) });
+  world.post({ type: "offered", message: message(2) });
+  let hands = 0;
+  shrug(world, 10 * MINUTE, (world, deliveryId) => {
+    if (++hands <= 2) return;
     const row = [...world.state.rows.values()].find(({ state }) =>
       "deliveryId" in state && state.deliveryId === deliveryId
     )!;
+    // Which of them the agent does not take is not known: the trial is the one that has failed least.
+    if (hands === 3) {
+      assertEquals([row.messageId, row.failures, world.status()?.agentStatus], [2, 0, "error"]);
+    }
     world.post({ type: "handed", key: row.key, deliveryId });
-    if (row.messageId === 2) {
-      world.provider({ type: "evidence", deliveryId, stage: "placed", evidence: "row" });
-      world.provider({ type: "evidence", deliveryId, stage: "seen", evidence: "row" });
-      world.provider({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "row" });
-    } else assertEquals(world.state.fault, null);
+    world.provider({ type: "evidence", deliveryId, stage: "placed", evidence: "row" });
+    world.provider({ type: "evidence", deliveryId, stage: "seen", evidence: "row" });
+    world.provider({ type: "done", deliveryIds: [deliveryId], text: "", evidence: "row" });
   });
-  assertEquals(world.of("deliver").map(({ message: { id } }) => id), [1, 1, 2]);
-  assertEquals([...world.state.dead.values()].map(({ messageId }) => messageId), [1]);
-  assertEquals([world.of("stop-provider").length, world.state.fault], [0, null]);
+  assertEquals(world.of("deliver").map(({ message: { id } }) => id), [1, 1, 2, 1]);
+  assertEquals([...world.state.rows.values()].map(({ state }) => state.state), ["done", "done"]);
+  assertEquals(world.state.fault, null);
 });
 
 Deno.test("step() gives up a message that the agent refuses five times, and goes on with the others", () => {

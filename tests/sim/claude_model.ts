@@ -9,6 +9,9 @@ const RESULT_MS = 2_000;
 /** A Stop hook that never came is made up for by the session file within this time. */
 const RECONCILE_MS = 60_000;
 
+/** More than it takes until the runner gives no more messages to an agent that takes them and does nothing. */
+const AWAY_MS = 150_000;
+
 /**
  * Claude Code as measured (2.1.330): lines queue in the process and die with it; a uuid that the conversation holds is
  * never run again; a turn that was cut is not taken up; a result or a Stop may be missing.
@@ -33,7 +36,11 @@ export class ClaudeModel extends ProcessModel {
     const { deliveryId } = waiting;
     // It lives, says that it is idle, and reads no line any more.
     const rests = this.running.size === 0 && this.#waiting.length === 0;
-    this.deaf ||= rests && this.world.faults.fires("provider.deaf");
+    if (rests && this.world.faults.fires("provider.deaf")) {
+      this.deaf = true;
+      // Nobody ends a person's terminal for them: they had suspended it, say, and are back.
+      if (!this.world.plan.headless) this.later(AWAY_MS, () => this.deaf = false);
+    }
     if (this.deaf) return;
     this.held.add(deliveryId);
     if (this.agent.records(this.conversation).has(deliveryId)) {

@@ -105,6 +105,18 @@ export class TranscriptFollower {
       return this.#results(row, conversation);
     }
     if (row.type === "assistant") this.#assistant(row, conversation);
+    else if (row.promptSubmitEnding?.ending?.kind === "blocked_by_hook") this.#blocked(row);
+  }
+
+  /** A hook of the person's refused a prompt; the row holds it in full and names no uuid. */
+  #blocked({ content = "", promptSubmitEnding }: Row): void {
+    for (const [id, { stage, what }] of this.#open) {
+      if (stage !== "handed" && stage !== "announced") continue;
+      if (!content.includes(what.kind === "text" ? what.text : noticeToken(id))) continue;
+      this.#open.delete(id);
+      const reason = `a hook refused it: ${promptSubmitEnding?.ending?.reason ?? ""}`.slice(0, 300);
+      return this.#emit({ type: "failed", deliveryIds: [id], failure: "message", reason });
+    }
   }
 
   #inputOf(row: Row): [string, Followed] | null {

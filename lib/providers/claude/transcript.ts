@@ -15,6 +15,9 @@ export interface Row {
   isMeta?: boolean;
   /** A message that went in at a tool boundary of a running turn. */
   attachment?: { type?: string; source_uuid?: string };
+  /** Of a `system` row; with it a prompt that never became a turn is told of (2.1.330). */
+  content?: string;
+  promptSubmitEnding?: { ending?: { kind?: string; reason?: string } };
   message?: {
     model?: string;
     stop_reason?: string | null;

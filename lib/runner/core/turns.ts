@@ -129,7 +129,7 @@ export function failedTurn(
  * The provider lives and has no trace of what it was given. One that says that it does not take the message is believed, and
  * given it again; one that says nothing hangs when that happens twice. No message is handed over for ever; it keeps its
  * place in line meanwhile, and its attempt, as always when no turn is proven to have failed. An agent in a terminal is not
- * ended under the hands of its person, who sees it hang, or has told it to refuse the message.
+ * ended under the hands of its person, who sees it hang, or has suspended it: the next try waits longer each time.
  */
 function notTaken(state: State, effects: Effect[], now: Now, row: JournalRow, deliveryId: string): void {
   const refusal = state.refused.get(deliveryId);
@@ -139,15 +139,11 @@ function notTaken(state: State, effects: Effect[], now: Now, row: JournalRow, de
     return bury(state, effects, now, row, refusal);
   }
   if (refusal !== undefined || times < TRACELESS) return putBack(state, effects, now, row, deliveryId);
-  if (!state.config.headless) {
-    bury(state, effects, now, row, "the agent takes it and shows no trace of it");
-    // The next one is tried a while later: a terminal that hangs makes no dead letters of a whole queue.
-    return holdQueue(state, now, "the agent takes messages and shows no trace of them", "turn");
-  }
   const failed = { ...row, failures: row.failures + 1 };
   if (failed.failures < state.config.maxFailures) putBack(state, effects, now, failed, deliveryId);
   else bury(state, effects, now, failed, "the agent takes it and shows no trace of it");
-  giveUp(state, effects, "it takes messages and does nothing with them");
+  if (state.config.headless) giveUp(state, effects, "it takes messages and does nothing with them");
+  else holdQueue(state, now, "the agent takes messages and shows no trace of them", "turn");
 }
 
 /** Gives a message up: it is parked for a person, here and at the relay. */
