@@ -9,6 +9,6 @@ Deno.test("a start whose state cannot be written ends with code 7 and names the 
     Deno.writeTextFileSync(join(home.home, "state"), "a file where a directory should be");
     const { code, err } = await home.run(["echo", "--headless", "--label", "api"]);
     assertEquals(code, 7, err);
-    assertMatch(err, /error\[E_STATE_WRITE\]: Cannot write \S+\/home\/state\/\S+: /);
+    assertMatch(err, /error\[E_STATE_WRITE\]: Cannot write \S+\/home\/state: not a directory/);
   });
 });

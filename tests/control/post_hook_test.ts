@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { postHook } from "../../lib/control/post_hook.ts";
+import { freePort } from "../support/temp.ts";
 
 const BODY = new TextEncoder().encode(JSON.stringify({ prompt: "ü".repeat(40_000) }));
 
@@ -45,9 +46,7 @@ Deno.test("postHook() gives up with the signal's reason when the runner does not
 });
 
 Deno.test("postHook() rejects when nobody listens, and when the token would add a header", async () => {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const url = `http://127.0.0.1:${listener.addr.port}`;
-  listener.close();
+  const url = `http://127.0.0.1:${freePort()}`;
   const signal = new AbortController().signal;
   const body = new Uint8Array();
   await assertRejects(

@@ -138,7 +138,10 @@ async function lane(provider: "claude" | "codex", number: number, tally: Tally):
   await withRealAgent(provider, async (agent) => {
     const { home } = agent;
     const relay = home.start(["relay"]);
-    await until("the relay", () => relay.out.includes("\n"));
+    await until("the relay", () => {
+      if (relay.err !== "") throw new Error(relay.err);
+      return relay.out.includes("\n");
+    });
     const victim = new Victim(agent);
     const moments = MOMENTS_OF[provider];
     const start = () => home.start([provider, "--headless", "--label", "api"]);

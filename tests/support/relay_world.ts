@@ -7,7 +7,7 @@ import type { RelayServer } from "../../lib/relay/contract.ts";
 import { serveRelay } from "../../lib/relay/serve.ts";
 import { RelayBusClient, RelayHttpClient } from "../../lib/sdk/mod.ts";
 import type { TransportState } from "../../lib/sdk/contract.ts";
-import { until } from "./temp.ts";
+import { freePort, until } from "./temp.ts";
 
 /** Token of the relay in tests. */
 export const TOKEN = "open-sesame-token";
@@ -27,7 +27,7 @@ export function testRelay(
 ): Promise<RelayServer> {
   return serveRelay({
     hostname: "127.0.0.1",
-    port: options.port ?? 0,
+    port: options.port ?? freePort(),
     dbPath: join(dir, "relay.db"),
     token: options.token === undefined ? TOKEN : options.token,
     embedded: options.embedded ?? true,

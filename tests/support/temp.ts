@@ -30,12 +30,20 @@ export async function until(
   }
 }
 
-/** A loopback port that was free a moment ago. */
+/**
+ * A loopback port that nobody listens on. It is below those that systems give to clients (32768 on Linux, 49152
+ * elsewhere): a connection of another test would take one of theirs in the moment between this and its use.
+ */
 export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
+  for (;;) {
+    const port = 10_000 + crypto.getRandomValues(new Uint16Array(1))[0]! % 22_000;
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
 
 /** Resolves after the time, or as soon as the signal aborts. */
