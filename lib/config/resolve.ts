@@ -1,4 +1,4 @@
-import { resolve } from "@std/path";
+import { join, resolve } from "@std/path";
 import { RunnerError, shown } from "../base/errors.ts";
 import { parseDuration } from "../base/duration.ts";
 import { IDENTIFIER } from "../protocol/ids.ts";
@@ -223,14 +223,24 @@ async function workingDirectory(input: ConfigInput, files: ConfigFiles): Promise
     const info = await Deno.stat(path);
     if (!info.isDirectory) throw bad("is not a directory");
     const real = await Deno.realPath(path);
-    // Reading an entry needs the x permission that a child needs to start there.
-    await Deno.stat(resolve(real, "."));
-    for await (const _ of Deno.readDir(real)) break;
+    await checkEntered(real);
     return { ...given, value: real };
   } catch (error) {
     if (error instanceof RunnerError) throw error;
     if (error instanceof Deno.errors.NotFound) throw bad("does not exist");
     throw bad("is not accessible");
+  }
+}
+
+/**
+ * Throws when this user may not enter a directory, as a child has to. Whoever may not is not told of any entry either,
+ * also not that there is none of this name. (`dir/.` would do as well, but Deno asks for `dir` then.)
+ */
+async function checkEntered(dir: string): Promise<void> {
+  try {
+    await Deno.lstat(join(dir, ".agent-relay-nothing"));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

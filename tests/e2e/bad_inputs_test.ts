@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { checkBadInput } from "../support/bad_input_check.ts";
-import { BAD_INPUTS } from "../support/bad_inputs.ts";
+import { BAD_INPUTS, WITHOUT_POWERS } from "../support/bad_inputs.ts";
 import { TestHome } from "../support/runner_process.ts";
 import { withTempDir } from "../support/temp.ts";
 
@@ -34,6 +34,17 @@ Deno.test("what looks like bad input but is not: BOM, label undefined, prompt th
       assertEquals(await each.ended(), 0, each.err);
     }
     assertStringIncludes(runner.out, "echo: -x --settings=/e\n");
+  });
+});
+
+Deno.test("a working directory that may be entered and not read is one", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    Deno.mkdirSync(`${home.cwd}/dark`);
+    Deno.chmodSync(`${home.cwd}/dark`, 0o311);
+    const job = ["echo", "--once", "--prompt", "hello", "--cwd", "dark"];
+    const { code, out, err } = await home.run(job, { below: WITHOUT_POWERS });
+    assertEquals([code, out], [0, "echo: hello\n"], err);
   });
 });
 

@@ -11,7 +11,7 @@ export async function checkBadInput(
 ): Promise<void> {
   await using home = new TestHome(dir, env, program);
   input.prepare?.(home);
-  const { code, out, err } = await home.run(input.args, { env: input.env ?? {} });
+  const { code, out, err } = await home.run(input.args, { env: input.env ?? {}, below: input.below ?? [] });
   const lines = err.split("\n").filter((line) => line !== "");
   assertEquals(lines.length, 1, err);
   assertStringIncludes(lines[0]!, `runner: error[${input.code}]: `);

@@ -9,6 +9,8 @@ export interface BadInput {
   /** Prepares files; the directory of the test is below the home's. */
   prepare?(home: TestHome): void;
   env?: Record<string, string>;
+  /** Words of a command that starts the program. */
+  below?: readonly string[];
   code: string;
   exit: number;
   /** What the one line on stderr must say. */
@@ -25,6 +27,11 @@ function write(path: string, text: string, mode = 0o600): void {
 }
 
 const ROOT = Deno.build.os !== "windows" && Deno.uid() === 0;
+
+/** Starts a command for which modes hold: for root they do only without these two capabilities. */
+export const WITHOUT_POWERS: readonly string[] = ROOT
+  ? ["/usr/bin/setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+  : [];
 
 /** What an agent of a fixed id keeps its state in; a run without a relay needs no more. */
 const place = ["echo", "--headless", "--agent-id", "a", "--no-relay", "--prompt", "hello", "--once"];
@@ -178,6 +185,16 @@ export const BAD_INPUTS: readonly BadInput[] = [
   },
   { row: "16a", args: [...echo, "--cwd", "/nope"], code: "E_CWD", exit: 2, says: /"\/nope" does not exist/ },
   { row: "16b", args: [...echo, "--cwd", "/etc/passwd"], code: "E_CWD", exit: 2, says: /is not a directory/ },
+  {
+    row: "16c",
+    args: [...echo, "--cwd", "closed"],
+    // What may be read may not be entered.
+    prepare: (home) => Deno.mkdirSync(join(home.cwd, "closed"), { mode: 0o600 }),
+    below: WITHOUT_POWERS,
+    code: "E_CWD",
+    exit: 2,
+    says: /"closed" is not accessible/,
+  },
   {
     row: "19a",
     args: [...echo, "--drain-timeout", "-1"],
