@@ -224,6 +224,7 @@ function unknownFlag(spec: VerbSpec, typed: string): RunnerError {
 const IDENTIFIER_FLAGS: Readonly<Record<string, { code: ErrorCode; what: string }>> = {
   label: { code: "E_LABEL", what: "label" },
   "agent-id": { code: "E_AGENT_ID", what: "agent id" },
+  from: { code: "E_FLAG_VALUE", what: "sender" },
 };
 
 function checkValue(flag: FlagSpec, value: string): void {

@@ -23,7 +23,7 @@ export async function openRelay(invocation: Invocation, io: Io): Promise<RelayAc
     cwd: io.cwd,
     readStdin: () => io.readStdin(),
   });
-  const url = relay.url.value ?? `http://127.0.0.1:${port}`;
+  const url = relay.url.value ?? `http://127.0.0.1:${port.value}`;
   let token = relay.token.value;
   if (token === null && /^\w+:\/\/(127\.|localhost[:/]|\[::1\])/.test(`${url}/`)) {
     try {

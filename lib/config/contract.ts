@@ -57,6 +57,8 @@ export interface GoalSettings {
 export interface RunSettings {
   paths: Paths;
   relay: RelaySettings;
+  /** Port of the embedded relay. */
+  port: Setting<number>;
   provider: string;
   providerSettings: ProviderSettings;
   approval: Setting<ApprovalMode>;

@@ -49,14 +49,32 @@ function setting<T>(source: Setting<T>["source"], value: T | undefined, where: s
 /** How to reach the relay, for every verb that talks to one. */
 export async function resolveRelay(
   input: ConfigInput,
-): Promise<{ paths: Paths; relay: RelaySettings; port: number }> {
+): Promise<{ paths: Paths; relay: RelaySettings; port: Setting<number> }> {
   const paths = resolvePaths(input.env);
   const files = await loadConfigFiles(paths, null, input.env);
   return {
     paths,
     relay: await relaySettings(input, files),
-    port: files.config.relayPort ?? DEFAULT_RELAY_PORT,
+    port: relayPort(files),
   };
+}
+
+function relayPort({ config }: ConfigFiles): Setting<number> {
+  return choose(setting("file", config.relayPort, "config.json relayPort"), {
+    value: DEFAULT_RELAY_PORT,
+    source: "default",
+  });
+}
+
+/** An error of a value, as one of the file that it is from when no flag or variable gave it. */
+function asOfFile({ source, where }: Setting<unknown>, error: unknown): unknown {
+  if (source !== "file" || !(error instanceof RunnerError)) return error;
+  const { message, hint } = error;
+  return new RunnerError("E_CONFIG", message, {
+    ...(where === undefined ? {} : { where }),
+    ...(hint === undefined ? {} : { hint }),
+    cause: error,
+  });
 }
 
 async function relaySettings(input: ConfigInput, files: ConfigFiles): Promise<RelaySettings> {
@@ -68,10 +86,14 @@ async function relaySettings(input: ConfigInput, files: ConfigFiles): Promise<Re
     { value: null, source: "default" },
   );
   if (url.value !== null) {
-    url.value = checkRelayUrl(url.value, {
-      insecure: flags["insecure-relay"] === true,
-      where: url.where ?? "",
-    });
+    try {
+      url.value = checkRelayUrl(url.value, {
+        insecure: flags["insecure-relay"] === true,
+        where: url.where ?? "",
+      });
+    } catch (error) {
+      throw asOfFile(url, error);
+    }
   }
   const tokenFile = textFlag(flags["token-file"]);
   if (tokenFile !== undefined && flags["token-stdin"] === true) {
@@ -96,7 +118,7 @@ export async function resolveRun(
   provider: string,
   providerArgs: readonly string[],
   input: ConfigInput,
-): Promise<RunSettings & { port: number }> {
+): Promise<RunSettings> {
   const { flags, env } = input;
   const paths = resolvePaths(env);
   const files = await loadConfigFiles(paths, provider, env);
@@ -127,7 +149,7 @@ export async function resolveRun(
   return {
     paths,
     relay,
-    port: files.config.relayPort ?? DEFAULT_RELAY_PORT,
+    port: relayPort(files),
     provider,
     providerSettings,
     approval,
@@ -214,7 +236,7 @@ async function workingDirectory(input: ConfigInput, files: ConfigFiles): Promise
     setting("file", files.config.defaultCwd, "config.json defaultCwd"),
     { value: input.cwd, source: "default" },
   );
-  const path = resolve(input.cwd, given.value);
+  const path = resolve(input.cwd, given.source === "file" ? inHome(given.value, input.env) : given.value);
   const bad = (what: string) =>
     new RunnerError("E_CWD", `working directory "${shown(given.value)}" ${what}`, {
       ...(given.where === undefined ? {} : { where: given.where }),
@@ -226,10 +248,16 @@ async function workingDirectory(input: ConfigInput, files: ConfigFiles): Promise
     await checkEntered(real);
     return { ...given, value: real };
   } catch (error) {
-    if (error instanceof RunnerError) throw error;
-    if (error instanceof Deno.errors.NotFound) throw bad("does not exist");
-    throw bad("is not accessible");
+    const known = error instanceof RunnerError
+      ? error
+      : bad(error instanceof Deno.errors.NotFound ? "does not exist" : "is not accessible");
+    throw asOfFile(given, known);
   }
+}
+
+/** No shell has read a file: its `~/` is ours to understand. */
+function inHome(path: string, env: Readonly<Record<string, string>>): string {
+  return /^~(?=\/|$)/.test(path) && env.HOME ? join(env.HOME, path.slice(1)) : path;
 }
 
 /**

@@ -269,3 +269,13 @@ Deno.test("a relay URL that is refused is named without what may be a password i
     assertEquals(error.message.includes(secret), false, error.message);
   }
 });
+
+Deno.test("defaultCwd may begin with ~/, and each setting says its place in the file", async () => {
+  await withHome(async (place) => {
+    Deno.mkdirSync(join(place.cwd, "work"));
+    place.file("config.json", { defaultCwd: "~/work", relayPort: 4850 });
+    const { cwd, port } = await resolveRun("echo", [], input(place, {}, { HOME: place.cwd }));
+    assertEquals(cwd, { value: join(place.cwd, "work"), source: "file", where: "config.json defaultCwd" });
+    assertEquals(port, { value: 4850, source: "file", where: "config.json relayPort" });
+  });
+});

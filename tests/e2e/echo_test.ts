@@ -217,6 +217,10 @@ Deno.test("config shows each value with its source and masks secrets", async () 
     assertEquals([settings.label!.value, settings.label!.source], ["lab", "environment"]);
     assertEquals([settings.approval!.value, settings.approval!.source], ["read-only", "file"]);
     assertEquals(settings["claude.command"]!.source, "default");
+    assertEquals(Object.keys(settings).filter((key) => /tmux|shutdown/.test(key)), [
+      "claude.headless.tmuxPrefix",
+      "claude.headless.shutdownTimeoutMs",
+    ]);
     const text = (await home.run(["config"])).out;
     for (const shown of [out, text]) {
       assertEquals(/a-secret-token|another-secret/.test(shown), false);

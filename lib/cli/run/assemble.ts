@@ -38,7 +38,7 @@ const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
 /** What is there of a run when the rest of it is put together. */
 export interface Begun {
-  settings: RunSettings & { port: number };
+  settings: RunSettings;
   deps: SessionDeps;
   undo: Undo;
   adapter: ProviderAdapter;

@@ -8,7 +8,7 @@ export type RelayAddress =
   | { own: false; url: string; token: string | null };
 
 /** Says where the relay is and with which token, without looking whether it is there. */
-export async function relayAddress(settings: RunSettings & { port: number }): Promise<RelayAddress> {
+export async function relayAddress(settings: RunSettings): Promise<RelayAddress> {
   const { paths, relay } = settings;
   const configured = relay.url.value;
   if (configured !== null) {
@@ -19,7 +19,7 @@ export async function relayAddress(settings: RunSettings & { port: number }): Pr
     };
   }
   return {
-    url: `http://127.0.0.1:${settings.port}`,
+    url: `http://127.0.0.1:${settings.port.value}`,
     token: relay.token.value ?? await ownRelayToken(paths.relayTokenFile),
     own: true,
   };

@@ -26,7 +26,7 @@ export interface RelayPlace {
 /** The relay at an address; with none configured, also the host that can be it. */
 export function relayPlace(
   address: RelayAddress,
-  settings: RunSettings & { port: number },
+  settings: RunSettings,
   deps: RelayDeps,
 ): RelayPlace {
   if (!address.own) return { url: address.url, token: address.token, host: null };
@@ -42,7 +42,7 @@ export function relayPlace(
       const { serveRelay } = await import("../../relay/serve.ts");
       return await serveRelay({
         hostname: "127.0.0.1",
-        port: settings.port,
+        port: settings.port.value,
         dbPath: settings.paths.relayDb,
         token,
         embedded: true,

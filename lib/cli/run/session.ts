@@ -65,7 +65,7 @@ export interface Session {
  * program is loaded while the provider starts.
  */
 export async function startSession(
-  settings: RunSettings & { port: number },
+  settings: RunSettings,
   deps: SessionDeps,
 ): Promise<Session> {
   const { clock, log } = deps;

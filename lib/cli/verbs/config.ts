@@ -8,6 +8,11 @@ import { PROVIDERS } from "../table.ts";
 import { columns } from "../table_text.ts";
 
 const MASK = "********";
+/** Settings that the provider's file has under another key. */
+const KEY_IN_FILE: Readonly<Record<string, string>> = {
+  tmuxPrefix: "headless.tmuxPrefix",
+  shutdownTimeoutMs: "headless.shutdownTimeoutMs",
+};
 
 /** Shows every setting of a run with its value and where it comes from; secrets are masked. */
 export const run: Verb = async ({ flags, positionals }, io) => {
@@ -30,14 +35,7 @@ export const run: Verb = async ({ flags, positionals }, io) => {
       setting: { value: paths.home, source: io.env.AGENT_RELAY_HOME ? "environment" : "default" },
     },
     { key: "relayUrl", setting: relay.url },
-    {
-      key: "relayPort",
-      setting: {
-        value: settings.port,
-        source: settings.port === 4850 ? "default" : "file",
-        where: "config.json",
-      },
-    },
+    { key: "relayPort", setting: settings.port },
     { key: "token", setting: { ...relay.token, value: relay.token.value === null ? null : MASK } },
     { key: "cwd", setting: settings.cwd },
     { key: "label", setting: settings.label },
@@ -46,7 +44,7 @@ export const run: Verb = async ({ flags, positionals }, io) => {
     { key: "drainTimeoutMs", setting: settings.drainTimeoutMs },
     { key: "stallTimeoutMs", setting: settings.stallTimeoutMs },
     ...Object.entries(providerSettings).map(([name, setting]) => ({
-      key: `${provider}.${name}`,
+      key: `${provider}.${KEY_IN_FILE[name] ?? name}`,
       setting: name === "env"
         ? maskEnv(setting as Setting<Record<string, string>>)
         : setting as Setting<unknown>,

@@ -50,7 +50,7 @@ export const run: Verb = async ({ flags }, io) => {
       cwd: home,
       readStdin: () => Promise.resolve(""),
     });
-    settings.port = freePort();
+    settings.port.value = freePort();
     const watchers = new Watchers("echo", redactor);
     const session = await startSession(settings, {
       clock: systemClock,
