@@ -4,10 +4,17 @@ import { RunnerError, shown } from "../base/errors.ts";
 const EXECUTABLE = 0o111;
 /** `e_machine` of the ELF header. */
 const ELF_MACHINE: Readonly<Record<string, number>> = { x86_64: 62, aarch64: 183 };
+/** Length of the 64-bit ELF header and of an entry of its program table, and the type of one that is loaded. */
+const ELF_HEADER = 64;
+const PROGRAM_HEADER = 56;
+const LOADED = 1;
+/** Read of a file to tell what it is. */
+const HEAD_BYTES = 4_096;
 
 /**
  * Returns the absolute path of a provider's command, resolved once. Names are looked up on PATH, where relative
- * entries and directories that everybody may write to are passed over. Throws `E_PROVIDER_CMD`.
+ * entries and directories that everybody may write to are passed over. A path is refused where such an entry is passed
+ * over (S-12): what it names would depend on the directory, or on somebody else. Throws `E_PROVIDER_CMD`.
  */
 export function resolveCommand(
   command: string,
@@ -57,25 +64,66 @@ export function resolveCommand(
 }
 
 /**
- * Refuses an ELF file of another machine. The system would not: when it cannot run a file, it gives it to the shell as a
- * script, and what comes out is a syntax error.
+ * Refuses what the system cannot run: an ELF file that is cut or of another machine, and what is neither that nor text.
+ * The system would not refuse it: what it cannot run it gives to the shell as a script, and what comes out is a syntax
+ * error, or worse.
  */
 function checkFormat(path: string, name: string): string {
-  if (Deno.build.os !== "linux") return path;
-  const head = new Uint8Array(20);
-  const file = Deno.openSync(path);
-  let length: number;
-  try {
-    length = file.readSync(head) ?? 0;
-  } finally {
-    file.close();
-  }
-  if (head[0] !== 0x7f || head[1] !== 0x45 || head[2] !== 0x4c || head[3] !== 0x46) return path;
-  if (length === head.length && (head[18]! | (head[19]! << 8)) === ELF_MACHINE[Deno.build.arch]) return path;
+  if (Deno.build.os !== "linux" || isRunnable(path)) return path;
   throw new RunnerError("E_PROVIDER_CMD", `"${name}" cannot be run: exec format error`, {
     where: shown(path, 300),
     hint: "the file is for another machine, or damaged",
   });
+}
+
+function isRunnable(path: string): boolean {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path);
+  } catch {
+    // One may be allowed to run what one may not read.
+    return true;
+  }
+  try {
+    const head = new Uint8Array(HEAD_BYTES);
+    const start = head.subarray(0, file.readSync(head) ?? 0);
+    if (begins(start, [0x7f, 0x45, 0x4c, 0x46])) return isWholeProgram(start, file.statSync().size);
+    return begins(start, [0x23, 0x21]) || (start.length > 0 && start.every(isText));
+  } finally {
+    file.close();
+  }
+}
+
+function begins(bytes: Uint8Array, magic: readonly number[]): boolean {
+  return magic.every((each, i) => bytes[i] === each);
+}
+
+/** No byte of a text: NUL and other control characters but white space, escape and what begins or ends a line. */
+function isText(byte: number): boolean {
+  return byte >= 0x20 ? byte !== 0x7f : byte === 0x1b || (byte >= 0x08 && byte <= 0x0d);
+}
+
+/** True for a program of this machine of which everything is there that the system loads. */
+function isWholeProgram(head: Uint8Array, size: number): boolean {
+  if (head.length < ELF_HEADER) return false;
+  const view = new DataView(head.buffer);
+  const type = view.getUint16(16, true);
+  const machine = view.getUint16(18, true);
+  // A program, or a shared object, as most programs are by now.
+  if ((type !== 2 && type !== 3) || machine !== ELF_MACHINE[Deno.build.arch]) return false;
+  const [at, length, count] = [
+    Number(view.getBigUint64(32, true)),
+    view.getUint16(54, true),
+    view.getUint16(56, true),
+  ];
+  if (count === 0 || at + length * count > size) return false;
+  for (let entry = at; entry < at + length * count; entry += length) {
+    // They follow the header as a rule; where they do not, what is said of them has to do.
+    if (length < PROGRAM_HEADER || entry + PROGRAM_HEADER > head.length) break;
+    if (view.getUint32(entry, true) !== LOADED) continue;
+    if (Number(view.getBigUint64(entry + 8, true) + view.getBigUint64(entry + 32, true)) > size) return false;
+  }
+  return true;
 }
 
 function notExecutable(name: string, path: string): RunnerError {

@@ -46,6 +46,17 @@ function link(home: TestHome, path: string, make: (target: string) => void): voi
   Deno.symlinkSync(target, join(home.home, path));
 }
 
+/** What is executable and no program of this machine; the system would give each of them to a shell. */
+const NO_PROGRAMS: Readonly<Record<string, () => Uint8Array<ArrayBuffer>>> = Deno.build.os !== "linux"
+  ? {}
+  : {
+    "cut in its header": () => Deno.readFileSync("/bin/sh").slice(0, 40),
+    "cut in what is loaded": () => Deno.readFileSync("/bin/sh").slice(0, 8_192),
+    "for Windows": () =>
+      new TextEncoder().encode("MZ\x90\0\x03\0\0\0\x04\0 This program cannot be run in DOS mode"),
+    empty: () => new Uint8Array(),
+  };
+
 const TOKEN = "s3cret-token-value";
 const echo = ["echo"];
 
@@ -409,6 +420,43 @@ export const BAD_INPUTS: readonly BadInput[] = [
     code: "E_PROVIDER_CMD",
     exit: 5,
     says: /exec format error/,
+  },
+  ...Object.entries(NO_PROGRAMS).map(([what, bytes]): BadInput => ({
+    row: `27 ${what}`,
+    args: ["claude", "--headless"],
+    prepare: (home) => {
+      Deno.writeFileSync(join(home.cwd, "tool"), bytes(), { mode: 0o700 });
+      provider("claude", JSON.stringify({ command: join(home.cwd, "tool") }))(home);
+    },
+    code: "E_PROVIDER_CMD",
+    exit: 5,
+    says: /exec format error/,
+  })),
+  {
+    row: "S-12a",
+    args: ["claude", "--headless"],
+    prepare: (home) => {
+      write(join(home.cwd, "claude"), "#!/bin/sh\n", 0o700);
+      provider("claude", '{"command":"./claude"}')(home);
+    },
+    code: "E_PROVIDER_CMD",
+    exit: 5,
+    says: /"\.\/claude" is not an absolute path\. write \//,
+  },
+  {
+    row: "S-12b",
+    args: ["claude", "--headless"],
+    prepare: (home) => {
+      const dir = join(home.cwd, "bin");
+      Deno.mkdirSync(dir);
+      // As /tmp is: it keeps others from replacing the file, and not from being there first.
+      Deno.chmodSync(dir, 0o1777);
+      write(join(dir, "claude"), "#!/bin/sh\n", 0o700);
+      provider("claude", JSON.stringify({ command: join(dir, "claude") }))(home);
+    },
+    code: "E_PROVIDER_CMD",
+    exit: 5,
+    says: /in a directory that everybody may write to \(\/.*bin\)/,
   },
   {
     row: "28",
