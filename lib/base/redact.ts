@@ -29,8 +29,10 @@ export function createRedactor(): Redactor {
       for (const form of forms) if (result.includes(form)) result = result.replaceAll(form, MASK);
       return result.replace(/\b(bearer|x-agent-relay-token:?)\s+[^\s"',]+/gi, `$1 ${MASK}`)
         // The scheme is not part of the match: looking for it would start anew at every letter of a long word, and a
-        // megabyte without a space would hold the event loop for hours.
-        .replace(/(?<=:\/\/)[^/\s@]+@/g, `${MASK}@`);
+        // megabyte without a space would hold the event loop for hours. All of the userinfo, up to the last @.
+        .replace(/(?<=:\/\/)[^/?#\s"<>`:]*:[^/?#\s"<>`]*@/g, `${MASK}@`)
+        // Without a colon it is a token where pages are fetched; elsewhere, as in ssh://git@host, just a name.
+        .replace(/(?<=\b(?:https?|wss?):\/\/)[^/?#\s"<>`:]+@/gi, `${MASK}@`);
     },
   };
 }

@@ -1,12 +1,11 @@
 import { TIMED_OUT, withDeadline } from "../base/clock.ts";
-import { messageOf, RunnerError, shown } from "../base/errors.ts";
+import { messageOf, RunnerError } from "../base/errors.ts";
 import { LOCAL_STORE } from "../inbox/core/row.ts";
-import type { HookEvent, ProviderEvent, ProviderSession } from "../providers/contract.ts";
+import type { HookEvent, ProviderSession } from "../providers/contract.ts";
 import type { Effect, Event } from "./core/types.ts";
 import type { RunnerPorts } from "./ports.ts";
+import { withCleanReasons } from "./reasons.ts";
 
-/** What is told of an agent's last words. */
-const WORDS_CHARS = 300;
 /** Deadline of one hand-over (R-20). */
 const HAND_MS = 30_000;
 /** How long a hard end waits for a provider that is just being started. */
@@ -30,7 +29,7 @@ export class ProviderHost {
 
   constructor(ports: RunnerPorts, post: (event: Event) => void) {
     this.#ports = ports;
-    this.#post = post;
+    this.#post = (event) => post(withCleanReasons(event, ports.redact));
   }
 
   /** Process id of the provider, null while none runs. */
@@ -114,7 +113,7 @@ export class ProviderHost {
           clock,
           random,
           log: log.child(adapter.provider),
-          emit: (event) => this.#post({ type: "provider", incarnation, event: this.#masked(event) }),
+          emit: (event) => this.#post({ type: "provider", incarnation, event }),
         });
         this.#pid = started.pid;
         this.#post({ type: "spawned", incarnation });
@@ -127,29 +126,19 @@ export class ProviderHost {
             log.warn("not everything is in order after the agent's end", { error: messageOf(error) });
           }
           log.debug("the provider ended", { ...status, last: lastWords ?? "" });
-          // Masked before it is cut: of half a secret nobody knows that it is one.
-          const said = lastWords === undefined
-            ? {}
-            : { lastWords: shown(this.#ports.redact(lastWords), WORDS_CHARS) };
+          const said = lastWords === undefined ? {} : { lastWords };
           this.#post({ type: "exited", incarnation, status: { ...status, ...said } });
         });
         return started;
       } catch (error) {
         const permanent = error instanceof RunnerError && error.code === "E_PROVIDER_CMD";
         const hint = error instanceof RunnerError && error.hint !== undefined ? `. ${error.hint}` : "";
-        const reason = this.#ports.redact(messageOf(error) + hint);
+        const reason = messageOf(error) + hint;
         this.#post({ type: "spawn.failed", incarnation, permanent, reason });
         return null;
       }
     })();
     this.#current = { incarnation, session };
-  }
-
-  /** What an agent says went wrong is told to everybody; what it answers is its own. */
-  #masked(event: ProviderEvent): ProviderEvent {
-    return "reason" in event && event.reason !== null
-      ? { ...event, reason: this.#ports.redact(event.reason) }
-      : event;
   }
 
   async #deliver(effect: Extract<Effect, { type: "deliver" }>): Promise<void> {

@@ -80,7 +80,7 @@ const TABLE: [string, Cause, RunReport, number, RunOutcome][] = [
 
 for (const [name, cause, report, exitCode, outcome] of TABLE) {
   Deno.test(`${name} ends with ${exitCode}, ${outcome}`, () => {
-    const verdict = verdictOf({ cause, deregister: false }, report, undefined);
+    const verdict = verdictOf({ cause, deregister: false }, report);
     assertEquals([verdict.exitCode, verdict.outcome], [exitCode, outcome]);
     const silent = exitCode === 0 || exitCode > 128 || cause.kind === "provider";
     assertEquals(verdict.error === null, silent, "what has no signal and no code of the agent says why");
@@ -88,7 +88,22 @@ for (const [name, cause, report, exitCode, outcome] of TABLE) {
 }
 
 Deno.test("an error nobody caught ends every run with 70, also one that was done", () => {
-  const verdict = verdictOf({ cause: { kind: "completed" }, deregister: false }, DONE, new TypeError("oops"));
+  const verdict = verdictOf({ cause: { kind: "completed" }, deregister: false }, DONE, {
+    crashed: new TypeError("oops"),
+  });
   assertEquals([verdict.exitCode, verdict.outcome, verdict.error?.code], [70, "error", "E_INTERNAL"]);
   assertEquals(verdict.error?.message, "oops");
+});
+
+Deno.test("a reason is cut only once the secrets in it are masked", () => {
+  const redact = (text: string) => text.replaceAll("topsecret", "[redacted]");
+  const said = "x".repeat(395) + "topsecret";
+  const causes: [Cause, RunReport][] = [
+    [{ kind: "error", code: "E_CRASH_LOOP", message: said }, JOB],
+    [drained, { ...JOB, work: "failed", failure: said }],
+  ];
+  for (const [cause, report] of causes) {
+    const { error } = verdictOf({ cause, deregister: false }, report, { redact });
+    assertEquals(error?.message, "x".repeat(395) + "[reda…");
+  }
 });

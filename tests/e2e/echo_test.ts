@@ -208,7 +208,8 @@ Deno.test("config shows each value with its source and masks secrets", async () 
   await withTempDir(async (dir) => {
     await using home = new TestHome(dir, { AGENT_RELAY_TOKEN: "a-secret-token", AGENT_RELAY_LABEL: "lab" });
     home.provider("claude", {
-      env: { API_KEY: "another-secret", MODE: "x" },
+      env: { API_KEY: "another-secret", MODE: "x", DB_URL: "postgres://u:pw-of-a-database@h/db" },
+      defaultArgs: ["--registry", "https://pw-of-a-registry@h"],
       defaultApprovalMode: "read-only",
     });
     const { code, out, err } = await home.run(["config", "--json"]);
@@ -223,7 +224,7 @@ Deno.test("config shows each value with its source and masks secrets", async () 
     ]);
     const text = (await home.run(["config"])).out;
     for (const shown of [out, text]) {
-      assertEquals(/a-secret-token|another-secret/.test(shown), false);
+      assertEquals(/a-secret-token|another-secret|pw-of/.test(shown), false);
       assertStringIncludes(shown, "********");
     }
   });

@@ -8,6 +8,7 @@ import type {
   ProviderSession,
 } from "../../lib/providers/contract.ts";
 import type { Event } from "../../lib/runner/core/types.ts";
+import { withCleanReasons } from "../../lib/runner/reasons.ts";
 import { ProviderHost } from "../../lib/runner/provider_host.ts";
 import type { RunnerPorts } from "../../lib/runner/ports.ts";
 import { FakeClock } from "../support/fake_clock.ts";
@@ -131,4 +132,28 @@ Deno.test("what an agent says of its end and of what went wrong is masked before
   const said = JSON.stringify(events);
   assertEquals(said.includes("canary"), false, said);
   assertEquals(events.map((event) => event.type), ["spawned", "provider", "provider", "provider", "exited"]);
+});
+
+Deno.test("withCleanReasons() masks what a provider says of a failure before it is cut", () => {
+  const redact = (text: string) => text.replaceAll("topsecret", "[redacted]");
+  const reason = "x".repeat(295) + "topsecret";
+  const clean = "x".repeat(295) + "[reda…";
+  const failed: ProviderEvent = { type: "failed", deliveryIds: ["d"], failure: "provider", reason };
+  const probe = { state: "failed", failure: "provider", reason } as const;
+  const events: Event[] = [
+    { type: "hand.failed", key: "k", deliveryId: "d", reason },
+    { type: "provider", incarnation: 1, event: failed },
+    { type: "provider", incarnation: 1, event: { type: "fault", reason } },
+    { type: "provider", incarnation: 1, event: { type: "refused", reason } },
+    { type: "exited", incarnation: 1, status: { code: 1, signal: null, lastWords: reason } },
+    { type: "probed", incarnation: 1, results: new Map([["d", probe]]) },
+  ];
+  const said = (event: Event) =>
+    JSON.stringify({ ...event, results: event.type === "probed" ? [...event.results] : [] });
+  for (const event of events) {
+    const text = said(withCleanReasons(event, redact));
+    assertEquals([text.includes(`"${clean}"`), text.includes("tops")], [true, false], text);
+  }
+  const start: Event = { type: "spawn.failed", incarnation: 1, permanent: false, reason: "no topsecret" };
+  assertEquals(withCleanReasons(start, redact), { ...start, reason: "no [redacted]" });
 });

@@ -83,13 +83,19 @@ export class RunReporter implements RunFollower {
   }
 
   ending(outcome: ExitOutcome, report: RunReport): void {
-    this.#finish(verdictOf(outcome, report, this.#deps.crashed()), report);
+    this.#finish(
+      verdictOf(outcome, report, {
+        crashed: this.#deps.crashed(),
+        redact: (text) => this.#deps.redactor.redact(text),
+      }),
+      report,
+    );
   }
 
   /** Tells of a run that ended by an error before or after its session; the first end counts. */
   failed(error: unknown): void {
     if (this.#verdict !== null) return;
-    this.#finish(verdictOf(NO_OUTCOME, NO_REPORT, error), null);
+    this.#finish(verdictOf(NO_OUTCOME, NO_REPORT, { crashed: error }), null);
   }
 
   /** How the agent's last process ended, null when that is not known. */
@@ -117,7 +123,7 @@ export class RunReporter implements RunFollower {
     const error = new RunnerError("E_INTERNAL", `standard output could not be written: ${shown(lost)}`, {
       hint: "the work was done; use --result FILE for what must not be lost",
     });
-    this.#verdict = verdictOf(NO_OUTCOME, NO_REPORT, error);
+    this.#verdict = verdictOf(NO_OUTCOME, NO_REPORT, { crashed: error });
     this.#write(this.#result(this.#verdict));
   }
 

@@ -55,8 +55,20 @@ export interface Verdict {
   error: RunnerError | null;
 }
 
-/** Says what the end of a run means for its caller (R-24). `crashed`: an error nobody caught, undefined without. */
-export function verdictOf(outcome: ExitOutcome, report: RunReport, crashed: unknown): Verdict {
+/** What a verdict needs beside the run's own words. */
+export interface VerdictOptions {
+  /** An error nobody caught, undefined without. */
+  crashed?: unknown;
+  /** Masks secrets. A reason is cut after that: half a secret would show. */
+  redact?(text: string): string;
+}
+
+/** Says what the end of a run means for its caller (R-24). */
+export function verdictOf(
+  outcome: ExitOutcome,
+  report: RunReport,
+  { crashed, redact = String }: VerdictOptions = {},
+): Verdict {
   if (crashed !== undefined) return failure(crashed, "error");
   const { cause } = outcome;
   const unfinished = report.once !== null && report.work !== "done";
@@ -69,7 +81,7 @@ export function verdictOf(outcome: ExitOutcome, report: RunReport, crashed: unkn
       }
       if (report.work === "failed") {
         return failure(
-          new RunnerError("E_TURN_FAILED", shown(report.failure ?? "the turn failed", 400)),
+          new RunnerError("E_TURN_FAILED", shown(redact(report.failure ?? "the turn failed"), 400)),
           "failed",
         );
       }
@@ -92,7 +104,7 @@ export function verdictOf(outcome: ExitOutcome, report: RunReport, crashed: unkn
         : cause.code === "E_TURN_FAILED"
         ? "failed"
         : "error";
-      return failure(new RunnerError(cause.code, shown(cause.message, 400)), outcome);
+      return failure(new RunnerError(cause.code, shown(redact(cause.message), 400)), outcome);
     }
     case "provider": {
       const { code } = cause.status;

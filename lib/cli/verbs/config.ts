@@ -29,6 +29,12 @@ export const run: Verb = async ({ flags, positionals }, io) => {
     readStdin: () => io.readStdin(),
   });
   const { relay, providerSettings, paths } = settings;
+  const redactor = createRedactor();
+  redactor.add(relay.token.value);
+  const clean = (text: string) => redactor.redact(text);
+  /** Also the parts of lists and objects: any of them may be a URL with a password. */
+  const cleaned = (value: unknown): unknown =>
+    JSON.parse(JSON.stringify(value), (_key, part: unknown) => typeof part === "string" ? clean(part) : part);
   const rows: { key: string; setting: Setting<unknown> }[] = [
     {
       key: "home",
@@ -53,7 +59,7 @@ export const run: Verb = async ({ flags, positionals }, io) => {
   if (flags.json === true) {
     const entries = rows.map(({ key, setting: { value, source, where } }) => [
       key,
-      { value, source, where: source === "default" ? null : where ?? null },
+      { value: cleaned(value), source, where: source === "default" ? null : where ?? null },
     ]);
     io.out(JSON.stringify({ provider, settings: Object.fromEntries(entries) }) + "\n");
     return 0;
@@ -63,7 +69,7 @@ export const run: Verb = async ({ flags, positionals }, io) => {
     ["SETTING", "VALUE", "FROM"].map(style.dim),
     ...rows.map(({ key, setting: { value, source, where } }) => [
       key,
-      shown(typeof value === "string" ? value : JSON.stringify(value), 60),
+      shown(typeof value === "string" ? clean(value) : JSON.stringify(cleaned(value)), 60),
       source === "default" || where === undefined ? source : `${source}: ${where}`,
     ]),
   ]));
@@ -71,10 +77,8 @@ export const run: Verb = async ({ flags, positionals }, io) => {
 };
 
 function maskEnv(setting: Setting<Record<string, string>>): Setting<Record<string, string>> {
-  // A password may also stand in a URL, whatever the variable's name.
-  const urls = createRedactor();
   const value = Object.fromEntries(
-    Object.entries(setting.value).map(([name, text]) => [name, looksSecret(name) ? MASK : urls.redact(text)]),
+    Object.entries(setting.value).map(([name, text]) => [name, looksSecret(name) ? MASK : text]),
   );
   return { ...setting, value };
 }

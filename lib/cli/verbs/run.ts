@@ -9,7 +9,7 @@ import { resolveRun } from "../../config/resolve.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import type { ExitOutcome } from "../../runner/core/types.ts";
 import type { Invocation, Verb } from "../contract.ts";
-import { describeError } from "../report_error.ts";
+import { describeError, INTERNAL_HINT } from "../report_error.ts";
 import { createLogFile, logFileOf } from "../run/log_file.ts";
 import { RunReporter } from "../run/reporter.ts";
 import { type RunIo, runIo } from "../run/run_io.ts";
@@ -44,8 +44,21 @@ export const run: Verb = async (invocation, given) => {
   if (failure === null) return code;
   // Who waits for standard error to take the reason would wait for ever; the log has it.
   if (!heard) return describeError(failure).exit;
-  throw failure;
+  throw masked(failure, redactor);
 };
+
+/** The error as it may be printed: also what an agent or a relay said may repeat a secret. */
+function masked(error: unknown, { redact }: Redactor): RunnerError {
+  const { code, message, hint, where } = error instanceof RunnerError
+    ? error
+    : new RunnerError("E_INTERNAL", messageOf(error), { hint: INTERNAL_HINT });
+  const clean = new RunnerError(code, redact(message), {
+    ...(hint === undefined ? {} : { hint: redact(hint) }),
+    ...(where === undefined ? {} : { where: redact(where) }),
+  });
+  if (error instanceof Error && error.stack !== undefined) clean.stack = redact(error.stack);
+  return clean;
+}
 
 async function supervise(
   invocation: Invocation,

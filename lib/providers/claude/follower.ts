@@ -2,6 +2,7 @@ import type { ProviderEvent } from "../contract.ts";
 import { classify } from "./failure.ts";
 import { noticeToken } from "./notice.ts";
 import { inputOf, isApiError, type Row, textOf, toolResultsOf, toolUsesOf } from "./transcript.ts";
+import { wholeReason } from "../reason.ts";
 
 /** An answer with one of these ends its turn; `tool_use` goes on. */
 const ENDS_TURN = new Set(["end_turn", "stop_sequence", "max_tokens", "refusal"]);
@@ -114,7 +115,7 @@ export class TranscriptFollower {
       if (stage !== "handed" && stage !== "announced") continue;
       if (!content.includes(what.kind === "text" ? what.text : noticeToken(id))) continue;
       this.#open.delete(id);
-      const reason = `a hook refused it: ${promptSubmitEnding?.ending?.reason ?? ""}`.slice(0, 300);
+      const reason = wholeReason(`a hook refused it: ${promptSubmitEnding?.ending?.reason ?? ""}`);
       return this.#emit({ type: "failed", deliveryIds: [id], failure: "message", reason });
     }
   }
@@ -154,7 +155,7 @@ export class TranscriptFollower {
     if (isApiError(row)) {
       const text = textOf(row);
       const status = Number(/API Error:? (\d{3})/.exec(text)?.[1]) || undefined;
-      return this.#fail(classify({ status, text }), text.slice(0, 300), conversation);
+      return this.#fail(classify({ status, text }), wholeReason(text), conversation);
     }
     const uses = toolUsesOf(row);
     const ends = ENDS_TURN.has(row.message?.stop_reason ?? "");

@@ -1,5 +1,6 @@
 import type { Activity, ProviderEvent } from "../contract.ts";
 import { classify } from "./failure.ts";
+import { wholeReason } from "../reason.ts";
 
 /** One line of `--output-format stream-json`, as far as it is read here. Keys come in any order. */
 export interface StreamRecord {
@@ -168,7 +169,7 @@ export class ClaudeStream {
       // A prompt that a hook of the person's refused ends "without error" as well, and no model was asked.
       const unseen = ids.filter((id) => this.#open.has(id) && this.#open.get(id) !== "seen");
       const refused = unseen.filter((id) => !this.#commands.has(id));
-      this.#failed(refused, "message", (text || "the turn ended and the model said nothing").slice(0, 300));
+      this.#failed(refused, "message", wholeReason(text || "the turn ended and the model said nothing"));
       const done = ids.filter((id) => this.#open.delete(id));
       if (done.length === 0) return;
       if (unseen.length > refused.length && text !== "") this.#emit({ type: "output", text: text + "\n" });
@@ -189,7 +190,7 @@ export class ClaudeStream {
       terminalReason: record.terminal_reason,
       text: reason,
     });
-    this.#failed(ids, failure, reason.slice(0, 300), cost);
+    this.#failed(ids, failure, wholeReason(reason), cost);
   }
 
   #failed(

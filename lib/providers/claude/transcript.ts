@@ -3,6 +3,7 @@ import { lines } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { ProbeResult, ProviderLaunch } from "../contract.ts";
 import { noticeToken } from "./notice.ts";
+import { wholeReason } from "../reason.ts";
 
 const LINE_LIMIT = 16 * 1024 * 1024;
 
@@ -219,7 +220,7 @@ function judge(
 ): ProbeResult {
   if (entry === undefined) return { state: "absent" };
   if (entry.error && !entry.seen) {
-    return { state: "failed", failure: "transient", reason: entry.text.slice(0, 300) };
+    return { state: "failed", failure: "transient", reason: wholeReason(entry.text) };
   }
   if (!entry.seen) {
     return { state: "failed", failure: "cancelled", reason: "the transcript holds it without an answer" };

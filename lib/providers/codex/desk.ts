@@ -16,6 +16,7 @@ import type { Conversations } from "./conversations.ts";
 import { RpcError, type RpcLink } from "./rpc.ts";
 import type { DynamicTools } from "./dynamic_tools.ts";
 import type { CodexThread } from "./thread.ts";
+import { wholeReason } from "../reason.ts";
 
 /** What the desk works with. */
 export interface DeskOptions {
@@ -79,7 +80,7 @@ export class ThreadDesk {
     } catch (error) {
       if (this.#isNamed(known) && error instanceof RpcError && (isGone(error) || isBadRequest(error))) {
         const reason = `codex has no conversation "${shown(known.id)}" (${
-          shown(error.message, 200)
+          wholeReason(error.message)
         }). use --conversation new, or last`;
         this.#ports.emit({ type: "refused", reason });
         throw error;

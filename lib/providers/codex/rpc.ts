@@ -3,6 +3,7 @@ import { messageOf, RunnerError, shown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { isRecord } from "../../protocol/codec.ts";
 import { dial, type Link } from "../../transport/link.ts";
+import { wholeReason } from "../reason.ts";
 
 const REQUEST_MS = 30_000;
 const PENDING_LIMIT = 64;
@@ -12,7 +13,7 @@ const OVERLOAD_TRIES = 5;
 /** An error the app-server answered with. */
 export class RpcError extends RunnerError {
   constructor(readonly rpcCode: number, message: string, method: string) {
-    super("E_RPC", `codex refused ${method}: ${shown(message, 300)}`);
+    super("E_RPC", `codex refused ${method}: ${shown(wholeReason(message), Infinity)}`);
   }
 }
 

@@ -1,5 +1,5 @@
 import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
-import { messageOf, RunnerError, shown } from "../../base/errors.ts";
+import { messageOf, RunnerError } from "../../base/errors.ts";
 import type { ExitStatus } from "../../process/contract.ts";
 import { ConversationMemory } from "../conversation_memory.ts";
 import type {
@@ -24,6 +24,7 @@ import type { Address, AppServer } from "./server.ts";
 import { declineRequest } from "./server_requests.ts";
 import type { CodexTerminal } from "./terminal.ts";
 import type { CodexThread } from "./thread.ts";
+import { wholeReason } from "../reason.ts";
 
 const INTERRUPT_MS = 1_000;
 const TERM_MS = 1_000;
@@ -147,7 +148,7 @@ export class CodexSession implements ProviderSession {
   #giveUp(reason: string): void {
     if (!this.#running) return;
     this.#ports.log.warn("codex cannot be used", { error: reason });
-    this.#useless ??= shown(reason, 300);
+    this.#useless ??= wholeReason(reason);
     void this.#server.child.stop({ graceMs: 0 });
   }
 
@@ -242,7 +243,7 @@ export class CodexSession implements ProviderSession {
             type: "failed",
             deliveryIds: [delivery.deliveryId],
             failure: "message",
-            reason: shown(error.message, 300),
+            reason: wholeReason(error.message),
           });
         }
         if (attempt > 0 || !isGone(error)) throw error;

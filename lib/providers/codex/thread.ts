@@ -1,6 +1,7 @@
 import type { Activity, ProbeResult, ProviderEvent } from "../contract.ts";
 import { AnswerCount } from "./answers.ts";
 import { classify, type CodexTurnError } from "./failure.ts";
+import { wholeReason } from "../reason.ts";
 
 /** An item of a turn, as far as it is read here. */
 export interface ThreadItem {
@@ -218,7 +219,7 @@ export class CodexThread {
       type: "failed",
       deliveryIds: deliveries,
       failure: ended.status === "interrupted" ? "cancelled" : classify(ended.error),
-      reason: (ended.error?.message ?? `turn ${ended.status ?? "failed"}`).slice(0, 300),
+      reason: wholeReason(ended.error?.message ?? `turn ${ended.status ?? "failed"}`),
     });
   }
 }
@@ -244,7 +245,7 @@ export function probeTurns(turns: readonly Turn[], deliveryId: string): ProbeRes
     return {
       state: "failed",
       failure: turn.status === "interrupted" ? "cancelled" : classify(turn.error),
-      reason: turn.error?.message?.slice(0, 300) ?? `turn ${turn.status ?? "failed"}`,
+      reason: wholeReason(turn.error?.message ?? `turn ${turn.status ?? "failed"}`),
     };
   }
   return null;
