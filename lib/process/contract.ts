@@ -41,8 +41,8 @@ export interface ChildHandle {
   signal(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" | "SIGCONT"): boolean;
   /**
    * Ends the whole tree: TERM (+CONT) to the group, grace, KILL, then a sweep until two scans in a row find nothing:
-   * by the child's own marker while other children live, by the run's after the last one. Idempotent; all callers get the
-   * same promise. A later call without grace leaves out what is left of it.
+   * by the child's own marker while other children live, by the run's after the last one. Idempotent; all callers
+   * get the same promise. A later call whose grace is over earlier shortens it.
    */
   stop(options: StopOptions): Promise<ExitStatus>;
 }

@@ -26,6 +26,8 @@ export interface GuardedProcesses extends Processes {
   suspend(): void;
   /** Lets every child go on, also one that took Ctrl-Z and was not stopped: it waits to be continued all the same. */
   resume(): void;
+  /** False once the last sweep, that of `dispose`, got no answer: something may be left of the run. */
+  readonly allEnded: boolean;
   /** Process id of the guard, for tests and `status`. */
   readonly guardPid: number;
 }
@@ -40,6 +42,7 @@ export function createProcesses(
   const children = new Set<Child>();
   const stopping = new Set<Promise<unknown>>();
   let disposing: Promise<void> | null = null;
+  let allEnded = true;
   /** Markers of children that ended since the last sweep; what they left behind carries them. */
   const ended = new Set<string>();
   /** Goes by the marker of the run when no child is supposed to live, else by those of the children that are gone. */
@@ -57,6 +60,9 @@ export function createProcesses(
     runId: options.runId,
     get guardPid() {
       return guard.pid;
+    },
+    get allEnded() {
+      return allEnded;
     },
     watchdog: (ms) => guard.deadline(ms),
     suspend: () => children.forEach((child) => child.signalGroup("SIGSTOP")),
@@ -90,7 +96,7 @@ export function createProcesses(
       disposing ??= (async () => {
         await Promise.all([...children].map((child) => child.stop(stop)));
         await Promise.all(stopping);
-        await guard.sweep();
+        allEnded = await guard.sweep() >= 0;
         await guard.dispose();
       })();
       return disposing;
@@ -158,7 +164,11 @@ class Child implements ChildHandle {
   readonly stdout?: ReadableStream<Uint8Array>;
   readonly stderr?: ReadableStream<Uint8Array>;
   #stopping: Promise<ExitStatus> | null = null;
-  #hurry = new AbortController();
+  /** When it is killed (monotonic), and how to wait for a new time. */
+  #killAt = Infinity;
+  #rearm = () => {};
+  /** Nothing of the tree is given time any more. */
+  #hard = false;
   #groupGone = false;
   readonly #outputs: Output[] = [];
 
@@ -200,9 +210,14 @@ class Child implements ChildHandle {
   }
 
   stop(options: StopOptions): Promise<ExitStatus> {
-    if (options.graceMs === 0) this.#hurry.abort();
+    const killAt = this.#context.clock.mono() + options.graceMs;
+    if (options.graceMs === 0) this.#hard = true;
+    if (killAt < this.#killAt) {
+      this.#killAt = killAt;
+      this.#rearm();
+    }
     if (this.#stopping === null) {
-      this.#stopping = this.#stop(options);
+      this.#stopping = this.#stop();
       this.#context.began(this.#stopping);
     }
     return this.#stopping;
@@ -216,7 +231,7 @@ class Child implements ChildHandle {
     if (this.#context.ownGroup) {
       this.#signalTree("SIGTERM");
       this.#signalTree("SIGCONT");
-      await delay(this.#context.clock, this.#hurry.signal.aborted ? 0 : LEFT_GRACE_MS);
+      await delay(this.#context.clock, this.#hard ? 0 : LEFT_GRACE_MS);
       this.#signalTree("SIGKILL");
       this.#groupGone = true;
       this.#context.guard.remove(this.pid);
@@ -231,24 +246,34 @@ class Child implements ChildHandle {
     for (const output of this.#outputs) output.close();
   }
 
-  async #stop({ graceMs }: StopOptions): Promise<ExitStatus> {
-    if (graceMs > 0 && !this.#hurry.signal.aborted) {
+  async #stop(): Promise<ExitStatus> {
+    if (!this.#hard) {
       this.#signalTree("SIGTERM");
       // A stopped process (SIGSTOP) acts on TERM only once it runs again.
       this.#signalTree("SIGCONT");
-      const hurried = delay(this.#context.clock, graceMs, this.#hurry.signal).then(
-        () => TIMED_OUT,
-        () => TIMED_OUT,
-      );
-      await Promise.race([this.exited, hurried]);
-      // Ends the timer of the grace when the child was faster.
-      this.#hurry.abort();
+      await this.#grace();
+      this.#hard = true;
     }
     this.#signalTree("SIGKILL");
     const status = await withDeadline(this.#context.clock, 5_000, this.exited);
     await this.#context.sweep();
     // After the sweep nothing of the tree is left that could keep the direct child alive.
     return status === TIMED_OUT ? { code: 137, signal: "SIGKILL" } : status;
+  }
+
+  /** Resolves when the child has ended or its time is over, which a later `stop` may have brought forward. */
+  async #grace(): Promise<void> {
+    const { clock } = this.#context;
+    const over = Promise.withResolvers<void>();
+    let cancel = () => {};
+    this.#rearm = () => {
+      cancel();
+      cancel = clock.setTimer(this.#killAt - clock.mono(), over.resolve);
+    };
+    this.#rearm();
+    await Promise.race([this.exited, over.promise]);
+    this.#rearm = () => {};
+    cancel();
   }
 
   #signalTree(signal: "SIGTERM" | "SIGCONT" | "SIGKILL"): void {

@@ -71,6 +71,25 @@ Deno.test("stop is idempotent, and a later call without grace shortens it", asyn
   });
 });
 
+Deno.test("stop is shortened by a later call whose grace is over earlier, and by no other", async () => {
+  await withProcesses(async (processes) => {
+    const child = await processes.spawn(sh("trap 'echo told' TERM; echo up; while :; do sleep 0.1; done", {
+      stdout: "piped",
+    }));
+    const reader = child.stdout!.getReader();
+    await reader.read();
+    const began = performance.now();
+    const stopping = child.stop({ graceMs: 60_000 });
+    await reader.read();
+    void child.stop({ graceMs: 120_000 });
+    void child.stop({ graceMs: 300 });
+    void child.stop({ graceMs: 30_000 });
+    assertEquals((await stopping).signal, "SIGKILL");
+    assert(performance.now() - began < 20_000);
+    await reader.cancel();
+  });
+});
+
 Deno.test("a child that starts while another one is being swept survives the sweep", async () => {
   await withProcesses(async (processes) => {
     const first = await processes.spawn(sh("sleep 100"));

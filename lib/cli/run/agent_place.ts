@@ -52,7 +52,8 @@ export async function takePlace(
   const processes = createProcesses({ runId, clock, log: log.child("process"), terminal });
   undo.add(async () => {
     await processes.dispose({ graceMs: 0 });
-    forgetRun(dir, runId);
+    if (processes.allEnded) forgetRun(dir, runId);
+    else log.warn("nobody could look for what this run left behind, the next start tries again");
   });
   return {
     agentId,
