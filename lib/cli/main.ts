@@ -26,30 +26,14 @@ export async function runCommandLine(
     return await verb(invocation, io);
   } catch (error) {
     const report = describeError(error);
+    // Loaded here: every start would pay for it.
+    if (!understood) (await import("./old_result.ts")).removeOldResult(args, io.cwd);
     const end = args.indexOf("--");
-    const own = end < 0 ? args : args.slice(0, end);
-    if (!understood) await removeStaleResult(own, io.cwd);
-    const json = own.includes("--json");
+    const json = (end < 0 ? args : args.slice(0, end)).includes("--json");
     io.err(json ? report.json : report.text);
     if (io.env.AGENT_RELAY_DEBUG === "1" && error instanceof Error) {
       io.err(`${error.stack ?? messageOf(error)}\n`);
     }
     return report.exit;
   }
-}
-
-/**
- * Removes the result file that a command line names which was not understood: an earlier run's success must not pass for
- * this one's. Only what a run would have replaced, a regular file, and without a word: the error that is told is another.
- */
-async function removeStaleResult(args: readonly string[], cwd: string): Promise<void> {
-  const at = args.findIndex((arg) => arg === "--result" || arg.startsWith("--result="));
-  const given = args[at]?.includes("=") ? args[at]!.slice("--result=".length) : args[at + 1];
-  if (at < 0 || given === undefined || given === "" || given.startsWith("-")) return;
-  // Loaded here: every start would pay for it.
-  const { resolve } = await import("@std/path");
-  const path = resolve(cwd, given);
-  try {
-    if (Deno.lstatSync(path).isFile) Deno.removeSync(path);
-  } catch { /* there is none, or it is not ours to remove */ }
 }

@@ -511,3 +511,26 @@ Deno.test("a command line that is not understood leaves no result of an earlier 
     Deno.removeSync(file);
   });
 });
+
+Deno.test("only what would have been the result's place is removed: no word of a prompt, of the agent or of another verb", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const cases: [args: string[], removed: string[]][] = [
+      [["ehco", "--result", "r.json"], ["r.json"]],
+      [["echo", "--bogus", "--label", "--result", "r.json"], ["r.json"]],
+      [["echo", "--bogus", "--prompt", "--result=r.json"], []],
+      [["echo", "--bogus", "--", "--result", "r.json"], []],
+      [["agents", "--result", "r.json"], []],
+      [["echo", "--bogus", "--result", "link"], []],
+      [["echo", "--bogus", "--result", "gone"], []],
+    ];
+    Deno.symlinkSync("r.json", join(home.cwd, "link"));
+    const names = () => [...Deno.readDirSync(home.cwd)].map(({ name }) => name).toSorted();
+    for (const [args, removed] of cases) {
+      Deno.writeTextFileSync(join(home.cwd, "r.json"), '{"outcome":"succeeded"}');
+      const before = names();
+      assertEquals((await home.run(args)).code, 2, args.join(" "));
+      assertEquals(before.filter((name) => !names().includes(name)), removed, args.join(" "));
+    }
+  });
+});
