@@ -3,6 +3,9 @@ import { DatabaseSync } from "node:sqlite";
 import { messageOf, RunnerError, shown } from "../base/errors.ts";
 
 const MAGIC = "SQLite format 3\0";
+/** Byte of the header that says how the file is written to, and its value for a write-ahead log. */
+const WRITE_VERSION = 18;
+const WITH_LOG = 2;
 /** Tables without which a file is no relay's. */
 const TABLES = ["message", "recipient", "agent"];
 
@@ -27,10 +30,16 @@ export function checkGivenDatabase(path: string): void {
   }
   if (!info.isFile) throw foreign(info.isSymlink ? "a link" : "not a regular file");
   if (info.size === 0) return;
-  if (!startsAsDatabase(path)) throw foreign("not an SQLite file");
+  const head = headOf(path);
+  if (new TextDecoder("latin1").decode(head.subarray(0, MAGIC.length)) !== MAGIC) {
+    throw foreign("not an SQLite file");
+  }
   let tables: Set<string>;
   try {
-    const db = new DatabaseSync(path, { readOnly: true });
+    // A connection that only reads leaves the log and the index that it makes for a database with a log. One that may
+    // write removes them, and changes nothing as long as there was no log that it would fold in.
+    const cleanUp = head[WRITE_VERSION] === WITH_LOG && !isThere(`${path}-wal`);
+    const db = new DatabaseSync(path, { readOnly: !cleanUp });
     try {
       const rows = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all() as {
         name: string;
@@ -40,6 +49,8 @@ export function checkGivenDatabase(path: string): void {
       db.close();
     }
   } catch (error) {
+    // Whoever has it may be a relay, of which its place is asked for, or has to be told apart, where it is opened.
+    if (/locked|busy/i.test(messageOf(error))) return;
     throw foreign(messageOf(error));
   }
   if (tables.size > 0 && !TABLES.every((name) => tables.has(name))) throw foreign("it has other tables");
@@ -55,12 +66,22 @@ function checkDirectory(dir: string): void {
   });
 }
 
-function startsAsDatabase(path: string): boolean {
-  const head = new Uint8Array(MAGIC.length);
+/** First bytes of a file. */
+function headOf(path: string): Uint8Array {
+  const head = new Uint8Array(WRITE_VERSION + 1);
   const file = Deno.openSync(path);
   try {
-    return file.readSync(head) === head.length && new TextDecoder("latin1").decode(head) === MAGIC;
+    return head.subarray(0, file.readSync(head) ?? 0);
   } finally {
     file.close();
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -5,7 +5,7 @@ import { RunnerError } from "../../lib/base/errors.ts";
 import { checkGivenDatabase } from "../../lib/relay/given_database.ts";
 import { testRelay } from "../support/relay_world.ts";
 import { TestHome } from "../support/runner_process.ts";
-import { withTempDir } from "../support/temp.ts";
+import { until, withTempDir } from "../support/temp.ts";
 
 Deno.test("a file of somebody else is not made a relay's, and is left as it was", async () => {
   await withTempDir(async (dir) => {
@@ -47,5 +47,43 @@ Deno.test("a relay's own database, an empty file and none are taken", async () =
     Deno.writeTextFileSync(join(dir, "empty.db"), "");
     checkGivenDatabase(join(dir, "empty.db"));
     assertThrows(() => checkGivenDatabase(join(dir, "gone", "x.db")), RunnerError);
+  });
+});
+
+Deno.test("no file is left beside a database with a log that is somebody else's", async () => {
+  await withTempDir((dir) => {
+    const db = new DatabaseSync(join(dir, "other.db"));
+    db.exec("PRAGMA journal_mode = WAL; CREATE TABLE mystuff (x)");
+    // As a program leaves it that is killed: what it knows is in its log.
+    for (const suffix of ["", "-wal"]) {
+      Deno.copyFileSync(join(dir, `other.db${suffix}`), join(dir, `killed.db${suffix}`));
+    }
+    db.close();
+    const before = Deno.readFileSync(join(dir, "killed.db-wal"));
+    for (const name of ["other.db", "killed.db"]) {
+      const error = assertThrows(() => checkGivenDatabase(join(dir, name)), RunnerError);
+      assertStringIncludes(error.message, "it has other tables");
+    }
+    assertEquals(Deno.readFileSync(join(dir, "killed.db-wal")), before);
+    const left = [...Deno.readDirSync(dir)].map(({ name }) => name).filter((name) =>
+      name.startsWith("other")
+    );
+    assertEquals(left, ["other.db"]);
+  });
+});
+
+Deno.test("relay --db takes the place of the agent that serves from that file", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const agent = home.start(["echo", "--headless", "--label", "api"]);
+    await home.untilReady("api");
+    const relay = home.start(["relay", "--db", join(home.home, "relay.db")]);
+    await until("the relay", () => relay.out.includes("\n") || relay.over);
+    assertEquals(relay.over, false, relay.err);
+    await home.untilReady("api");
+    for (const each of [agent, relay]) {
+      each.kill("SIGTERM");
+      assertEquals(await each.ended(), 0, each.err);
+    }
   });
 });
