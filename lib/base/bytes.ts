@@ -120,12 +120,12 @@ function isLowSurrogate(code: number): boolean {
   return code >= 0xdc00 && code < 0xe000;
 }
 
-/** Returns an amount for people, like `850 B`, `12.3 KiB`, `4.0 MiB`. */
+/** Returns an amount for people, like `850 B`, `12.3 KiB`, `4 MiB`. */
 export function showBytes(bytes: number): string {
   let amount = bytes;
   for (const unit of ["B", "KiB", "MiB"]) {
-    if (amount < 1024) return unit === "B" ? `${amount} B` : `${amount.toFixed(1)} ${unit}`;
+    if (amount < 1024) return `${Number(amount.toFixed(1))} ${unit}`;
     amount /= 1024;
   }
-  return `${amount.toFixed(1)} GiB`;
+  return `${Number(amount.toFixed(1))} GiB`;
 }

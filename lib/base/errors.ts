@@ -1,7 +1,7 @@
 /**
- * The closed list of error codes. A code is stable: scripts match on it, and `docs/exit-codes.md` says what each means. `lib/cli/exit_codes.ts` maps every
- * code to an exit code, `lib/protocol/http_status.ts` maps the ones that reach HTTP to a status; no other
- * place may translate.
+ * The closed list of error codes. A code is stable: scripts match on it, and `docs/exit-codes.md` says what each means.
+ * `lib/cli/exit_codes.ts` maps every code to an exit code, `lib/protocol/http_status.ts` maps the ones that reach HTTP to
+ * a status; no other place may translate.
  */
 export const ERROR_CODES = [
   // usage
@@ -116,4 +116,9 @@ export function shown(text: string, max = 80): string {
 /** Returns the message of anything thrown, for logs and `cause` texts. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Says why a `fetch` rejected: the reason is in the cause, the message around it names the URL, which the caller knows. */
+export function fetchProblem(error: unknown): string {
+  return messageOf(error instanceof Error && error.cause !== undefined ? error.cause : error);
 }

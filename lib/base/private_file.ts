@@ -1,4 +1,5 @@
 import { basename, dirname, join } from "@std/path";
+import { showBytes } from "./bytes.ts";
 import { messageOf, RunnerError, shown } from "./errors.ts";
 import { randomHex } from "./secret.ts";
 
@@ -34,7 +35,7 @@ export async function readPrivateFile(path: string, rules: ReadRules): Promise<P
     }
     if (exposed !== null) return { ok: false, kind: "perm", problem: exposed };
     if (info.size > rules.maxBytes) {
-      return { ok: false, kind: "size", problem: `larger than ${showSize(rules.maxBytes)}` };
+      return { ok: false, kind: "size", problem: `larger than ${showBytes(rules.maxBytes)}` };
     }
     return { ok: true, text: await Deno.readTextFile(path) };
   } catch (error) {
@@ -61,16 +62,17 @@ function look(path: string, follow: boolean): Deno.FileInfo | null {
   }
 }
 
+/** True when something is at a path, be it a link that leads nowhere. */
+export function isThere(path: string): boolean {
+  return look(path, false) !== null;
+}
+
 /** What is said of a link whose target is not there. */
 export const LOST = "a link to nothing";
 
 /** True for a symbolic link whose target does not exist. */
 export function isLinkToNothing(path: string): boolean {
   return look(path, false)?.isSymlink === true && look(path, true) === null;
-}
-
-function showSize(bytes: number): string {
-  return bytes >= 1024 * 1024 ? `${bytes / 1024 / 1024} MiB` : `${bytes / 1024} KiB`;
 }
 
 /**

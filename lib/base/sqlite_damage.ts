@@ -7,6 +7,11 @@ import { ensurePrivateDir } from "./private_file.ts";
 const PLACE =
   /locked|busy|readonly|read-only|disk i\/o|is full|unable to open|permission|authorization|out of memory/i;
 
+/** SQLite's header: its length, what it begins with, and what its bytes 18 and 19 say of a database with a write-ahead log. */
+const HEADER_BYTES = 100;
+const MAGIC = "SQLite format 3\0";
+const WITH_LOG = 2;
+
 /** What SQLite says when another process has the file. */
 const IN_USE = /locked|busy/i;
 
@@ -36,24 +41,35 @@ export function headerProblem(path: string): string | null {
   const size = sizeOf(path);
   if (size === null) return null;
   if (size === 0) return (sizeOf(`${path}-wal`) ?? 0) > 0 ? "the file is empty beside its log" : "empty";
-  const header = new Uint8Array(100);
+  const header = headerOf(path);
+  if (header === null) return null;
+  if (!MAGIC.startsWith(new TextDecoder("latin1").decode(header.subarray(0, MAGIC.length)))) {
+    return "not a database";
+  }
+  if (header.length < HEADER_BYTES) return "the file is cut";
+  const versions = [header[18], header[19]];
+  return versions.every((each) => each === 1 || each === WITH_LOG) ? null : "unknown file format";
+}
+
+/** True for a database that is written to by way of a log (`-wal`), also when there is none just now. */
+export function isWriteAhead(path: string): boolean {
+  return headerOf(path)?.[18] === WITH_LOG;
+}
+
+/** The first bytes of a file; null when it cannot be opened, of which opening it for real says more. */
+function headerOf(path: string): Uint8Array | null {
   let file: Deno.FsFile;
   try {
     file = Deno.openSync(path, { read: true });
   } catch {
-    // The place, not the content: opening it for real says more.
     return null;
   }
   try {
-    if ((file.readSync(header) ?? 0) < 100) return "the file is cut";
+    const header = new Uint8Array(HEADER_BYTES);
+    return header.subarray(0, file.readSync(header) ?? 0);
   } finally {
     file.close();
   }
-  if (new TextDecoder("latin1").decode(header.subarray(0, 16)) !== "SQLite format 3\0") {
-    return "not a database";
-  }
-  const versions = [header[18], header[19]];
-  return versions.every((each) => each === 1 || each === 2) ? null : "unknown file format";
 }
 
 /** Returns the size of a file, null when there is none. */

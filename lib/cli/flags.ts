@@ -27,6 +27,65 @@ export const relayFlags: readonly FlagSpec[] = [
   },
 ];
 
+/** What a message is sent with, and what its sender waits for. */
+export const sendFlags: readonly FlagSpec[] = [
+  {
+    name: "until",
+    kind: "choice",
+    value: "STAGE",
+    choices: ["received", "handed", "placed", "seen", "done"],
+    code: "E_FLAG_VALUE",
+    help: "Wait until all recipients got here, else exit 1",
+  },
+  { name: "wait-reply", kind: "switch", help: "Wait for an answer and print it" },
+  {
+    name: "timeout",
+    kind: "duration",
+    minMs: SECOND,
+    maxMs: DAY,
+    value: "TIME",
+    default: "2m",
+    help: "Limit for --until and --wait-reply",
+  },
+  {
+    name: "when",
+    kind: "choice",
+    value: "TIME",
+    choices: ["now", "next", "idle"],
+    code: "E_FLAG_VALUE",
+    default: "idle",
+    help: "When the model shall get it",
+  },
+  { name: "claimable", kind: "switch", help: "Work that exactly one of the recipients does" },
+  { name: "queue", kind: "switch", help: "Keep it for a recipient that is not there yet" },
+  {
+    name: "ttl",
+    kind: "duration",
+    minMs: SECOND,
+    maxMs: 30 * DAY,
+    value: "TIME",
+    default: "7d",
+    help: "Drop it when undelivered for so long",
+  },
+  { name: "subject", kind: "free-text", value: "TEXT", help: "Subject line" },
+  { name: "from", kind: "text", value: "ID", help: "Sender shown to the recipient" },
+  {
+    name: "reply-to",
+    kind: "integer",
+    min: 1,
+    max: Number.MAX_SAFE_INTEGER,
+    value: "ID",
+    help: "Message this one answers",
+  },
+  { name: "kind", kind: "text", value: "KIND", default: "chat", help: "Kind of message" },
+  {
+    name: "idempotency-key",
+    kind: "text",
+    value: "KEY",
+    help: "Sending twice with one key stores one message",
+  },
+];
+
 /** How an agent is started. */
 export const runFlags: readonly FlagSpec[] = [
   { name: "label", kind: "text", value: "NAME", help: "Name other agents use: label:NAME" },

@@ -236,7 +236,7 @@ function checkValue(flag: FlagSpec, value: string): void {
       if (ms === null || ms < flag.minMs || ms > flag.maxMs) {
         throw new RunnerError(
           "E_DURATION",
-          `--${flag.name}: "${shown(value)}" is no time here; expected ${flagDuration(flag.minMs)}..${
+          `--${flag.name}: "${shown(value)}" is not allowed here; expected ${flagDuration(flag.minMs)}..${
             flagDuration(flag.maxMs)
           }, like ${flag.default ?? "20s"}`,
         );

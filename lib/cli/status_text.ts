@@ -1,3 +1,4 @@
+import { showBytes } from "../base/bytes.ts";
 import { showDuration } from "../base/duration.ts";
 import { shown } from "../base/errors.ts";
 import type { MessageView } from "../runner/core/view.ts";
@@ -64,7 +65,10 @@ function localRows(run: RunView, style: Style): Row[] {
       ].join(", "),
     ],
     ...(run.conversation === null ? [] : [["conversation", shown(run.conversation)] as const]),
-    ["runner", `${run.version}, pid ${run.pid}, up ${showDuration(run.run.upMs)}, ${mib(run.rssBytes)}`],
+    [
+      "runner",
+      `${run.version}, pid ${run.pid}, up ${showDuration(run.run.upMs)}, ${showBytes(run.rssBytes)}`,
+    ],
     [
       "relay",
       relay === null
@@ -117,8 +121,4 @@ function messageText(message: MessageView): string {
 
 function busText(bus: string): string {
   return bus === "up" ? "connected" : bus === "auth" ? "refuses the token" : "not connected";
-}
-
-function mib(bytes: number): string {
-  return `${Math.round(bytes / 1024 / 1024)} MiB`;
 }

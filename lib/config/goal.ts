@@ -46,7 +46,7 @@ export function goalSettings(flags: Flags, input: GoalInput): GoalSettings {
   if (flags["max-cost"] !== undefined && !REPORTS_COST.has(provider)) {
     throw new RunnerError(
       "E_FLAG",
-      `--max-cost cannot be kept: ${provider} does not report what a turn costs`,
+      `--max-cost cannot be enforced: ${provider} does not report what a turn costs`,
       {
         hint: "use --max-turns or --max-time",
       },

@@ -197,8 +197,8 @@ function conversationFlag(flag: string | true | undefined, provider: string): st
   const value = textFlag(flag);
   if (value === undefined) return undefined;
   if (provider === "echo") {
-    throw new RunnerError("E_FLAG", "--conversation cannot be kept: echo has none", {
-      hint: "leave it away",
+    throw new RunnerError("E_FLAG", "--conversation means nothing here: echo has none", {
+      hint: "leave it out",
     });
   }
   if (IDENTIFIER.test(value)) return value;

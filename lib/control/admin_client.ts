@@ -1,8 +1,9 @@
 import { join } from "@std/path";
 import { lines, readAllCapped } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
-import { messageOf } from "../base/errors.ts";
+import { fetchProblem } from "../base/errors.ts";
 import { decodeJson, isRecord } from "../protocol/codec.ts";
+import { isControlUrl } from "../protocol/control.ts";
 import { adminFileOf } from "./contract.ts";
 
 const ANSWER_BYTES = 1024 * 1024;
@@ -80,9 +81,8 @@ export async function* watchRunner(
 function readAdminFile(path: string): LocalRunner | null {
   try {
     const { agentId, pid, url, token } = JSON.parse(Deno.readTextFileSync(path)) as Record<string, unknown>;
-    // Only the loopback: whatever else the file names is not our server.
     return typeof agentId === "string" && typeof pid === "number" && typeof token === "string" &&
-        typeof url === "string" && /^http:\/\/127\.0\.0\.1:\d{1,5}$/.test(url)
+        isControlUrl(url)
       ? { agentId, pid, url, token }
       : null;
   } catch {
@@ -90,8 +90,7 @@ function readAdminFile(path: string): LocalRunner | null {
   }
 }
 
-/** The reason is in the cause; the platform's message names the URL. */
 function reasonOf(error: unknown): string {
-  const why = messageOf(error instanceof Error && error.cause !== undefined ? error.cause : error);
+  const why = fetchProblem(error);
   return /refused/i.test(why) ? "nobody listens there any more" : why;
 }

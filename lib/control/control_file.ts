@@ -1,5 +1,6 @@
 import { messageOf } from "../base/errors.ts";
 import { decodeJson, isRecord } from "../protocol/codec.ts";
+import { isControlUrl } from "../protocol/control.ts";
 
 const FILE_CHARS = 8 * 1024;
 
@@ -26,11 +27,9 @@ export async function readControlFile(
   const decoded = decodeJson(text, FILE_CHARS);
   const value = decoded.ok && isRecord(decoded.value) ? decoded.value : {};
   const { url, token, monitorToken, toolToken } = value;
-  // Only the loopback: whatever else the file names is not our server.
-  if (
-    typeof url !== "string" || !/^http:\/\/127\.0\.0\.1:\d{1,5}$/.test(url) || typeof token !== "string" ||
-    typeof monitorToken !== "string"
-  ) return { ok: false, reason: "not a control file" };
+  if (!isControlUrl(url) || typeof token !== "string" || typeof monitorToken !== "string") {
+    return { ok: false, reason: "not a control file" };
+  }
   return {
     ok: true,
     access: {

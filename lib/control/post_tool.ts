@@ -1,5 +1,5 @@
 import { readAllCapped } from "../base/bytes.ts";
-import { messageOf } from "../base/errors.ts";
+import { fetchProblem } from "../base/errors.ts";
 import { decodeJson, isRecord } from "../protocol/codec.ts";
 import type { ToolResult, ToolSpec } from "../protocol/tools.ts";
 import type { ControlAccess } from "./control_file.ts";
@@ -38,7 +38,7 @@ export async function postTool(
   } catch (error) {
     signal.throwIfAborted();
     return failed(
-      deadline.aborted ? "the runner did not answer in time" : `the runner is gone: ${reasonOf(error)}`,
+      deadline.aborted ? "the runner did not answer in time" : `the runner is gone: ${fetchProblem(error)}`,
     );
   }
 }
@@ -52,11 +52,6 @@ function refusal(status: number, error: string): string {
     default:
       return `the runner refused the call: ${error === "" ? status : error}`;
   }
-}
-
-/** The reason is in the cause; the platform's message names the URL. */
-function reasonOf(error: unknown): string {
-  return messageOf(error instanceof Error && error.cause !== undefined ? error.cause : error);
 }
 
 function failed(text: string): ToolResult {

@@ -3,6 +3,11 @@ import { IDENTIFIER } from "./ids.ts";
 /** Header of a hook that says which start of the agent it belongs to. */
 export const INCARNATION_HEADER = "x-agent-relay-incarnation";
 
+/** True for the URL of a control server: only the loopback, whatever else a file names is not ours. */
+export function isControlUrl(url: unknown): url is string {
+  return typeof url === "string" && /^http:\/\/127\.0\.0\.1:\d{1,5}$/.test(url);
+}
+
 /** Longest frame on the monitor's socket, either way; a longer one ends it with 1009. */
 export const MONITOR_FRAME_BYTES = 64 * 1024;
 /** Close code for a monitor that another one took the place of. */

@@ -7,8 +7,9 @@ const LIMIT = 4_000;
 const COLOUR = /\u001b\[[0-9;]*m/g;
 
 /**
- * What a program said last on standard error, in one line of at most 4,000 characters, before anything in it is masked: from the line on that begins with
- * "error", if one does (Codex 0.169.0 says where in the lines after it), else the last line.
+ * What a program said last on standard error, in one line of at most 4,000 characters, before anything in it is masked:
+ * from the line on that begins with "error", if one does (Codex 0.169.0 says where in the lines after it), else the last
+ * line.
  */
 export class LastWords {
   #text = "";

@@ -1,11 +1,9 @@
 import { dirname } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
 import { messageOf, RunnerError, shown } from "../base/errors.ts";
+import { isThere } from "../base/private_file.ts";
+import { headerProblem, isInUse, isWriteAhead } from "../base/sqlite_damage.ts";
 
-const MAGIC = "SQLite format 3\0";
-/** Byte of the header that says how the file is written to, and its value for a write-ahead log. */
-const WRITE_VERSION = 18;
-const WITH_LOG = 2;
 /** Tables without which a file is no relay's. */
 const TABLES = ["message", "recipient", "agent"];
 
@@ -30,15 +28,13 @@ export function checkGivenDatabase(path: string): void {
   }
   if (!info.isFile) throw foreign(info.isSymlink ? "a link" : "not a regular file");
   if (info.size === 0) return;
-  const head = headOf(path);
-  if (new TextDecoder("latin1").decode(head.subarray(0, MAGIC.length)) !== MAGIC) {
-    throw foreign("not an SQLite file");
-  }
+  const problem = headerProblem(path);
+  if (problem !== null) throw foreign(problem);
   let tables: Set<string>;
   try {
     // A connection that only reads leaves the log and the index that it makes for a database with a log. One that may
     // write removes them, and changes nothing as long as there was no log that it would fold in.
-    const cleanUp = head[WRITE_VERSION] === WITH_LOG && !isThere(`${path}-wal`);
+    const cleanUp = isWriteAhead(path) && !isThere(`${path}-wal`);
     const db = new DatabaseSync(path, { readOnly: !cleanUp });
     try {
       const rows = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all() as {
@@ -50,7 +46,7 @@ export function checkGivenDatabase(path: string): void {
     }
   } catch (error) {
     // Whoever has it may be a relay, of which its place is asked for, or has to be told apart, where it is opened.
-    if (/locked|busy/i.test(messageOf(error))) return;
+    if (isInUse(error)) return;
     throw foreign(messageOf(error));
   }
   if (tables.size > 0 && !TABLES.every((name) => tables.has(name))) throw foreign("it has other tables");
@@ -64,24 +60,4 @@ function checkDirectory(dir: string): void {
     where: "--db",
     hint: `make it first: mkdir -p ${shown(dir, 300)}`,
   });
-}
-
-/** First bytes of a file. */
-function headOf(path: string): Uint8Array {
-  const head = new Uint8Array(WRITE_VERSION + 1);
-  const file = Deno.openSync(path);
-  try {
-    return head.subarray(0, file.readSync(head) ?? 0);
-  } finally {
-    file.close();
-  }
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

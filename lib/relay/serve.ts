@@ -25,7 +25,7 @@ export async function serveRelay(options: RelayOptions): Promise<RelayServer> {
   const { hostname, clock, log } = options;
   if (options.token === null && !isLoopback(hostname)) {
     throw new RunnerError("E_USAGE", `a relay on ${hostname} needs a token`, {
-      hint: "leave --no-auth away, or use --host 127.0.0.1",
+      hint: "leave --no-auth out, or use --host 127.0.0.1",
     });
   }
   let service!: RelayService;

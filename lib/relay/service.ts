@@ -25,14 +25,13 @@ import { ReceiptStore } from "./receipts.ts";
 import { Retention } from "./retention.ts";
 import { Sweep } from "./sweep.ts";
 import type { Unreadable } from "./unreadable.ts";
+import { Waiters } from "./waiters.ts";
 
 /** Until the first step of the retention. */
 const FIRST_PRUNE_MS = 1_000;
 /** Between two steps of it: while there is something to remove, while there is more to look at, at rest. */
 const PRUNE_MS = { removing: 50, looking: 1_000, resting: 60_000 };
 const HEARTBEAT_MS = 15_000;
-/** Long polls of one message or command at a time. */
-const WAITERS = 256;
 
 /** Something that happened, for `GET /api/events`. */
 export interface RelayEvent {
@@ -54,8 +53,7 @@ export class RelayService {
   readonly commands: CommandStore;
   readonly hub: Hub;
   readonly auth: RelayAuth;
-  /** Callers that wait for a change, by `message/<id>` or `command/<id>`. */
-  readonly #waiters = new Map<string, Set<() => void>>();
+  readonly #waiters: Waiters;
   readonly #listeners = new Set<(event: RelayEvent) => void>();
   readonly #sweep: Sweep;
   /** What no client can read and is being ended, by message, agent and generation. */
@@ -66,6 +64,7 @@ export class RelayService {
   constructor(options: { dbPath: string; token: string | null; leaseMs: number; clock: Clock; log: Log }) {
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#waiters = new Waiters(options.clock);
     this.#db = openRelayDatabase(options);
     this.agents = new AgentDirectory(this.#db, (agentId) => this.hub.isConnected(agentId));
     this.messages = new MessageStore(this.#db, this.agents, (found) => void this.#endUnreadable(found));
@@ -93,7 +92,7 @@ export class RelayService {
       receipts: this.receipts,
       claims: this.#claims,
       commands: this.commands,
-      events: { expired: (key) => this.#wake(key), freed: (id) => this.#offerAgain(id) },
+      events: { expired: (key) => this.#waiters.wake(key), freed: (id) => this.#offerAgain(id) },
     });
     this.#db.onChange = () => this.#sweep.note();
     this.#cancelPrune = this.#clock.setTimer(FIRST_PRUNE_MS, () => this.#prune());
@@ -167,7 +166,7 @@ export class RelayService {
       },
     );
     if (!result.duplicate) {
-      if (input.replyTo !== undefined) this.#wake(`message/${input.replyTo}`);
+      if (input.replyTo !== undefined) this.#waiters.wake(`message/${input.replyTo}`);
       this.#tell("message.new", result.message);
     }
     return result;
@@ -189,7 +188,7 @@ export class RelayService {
       this.receipts.report(late.map((each) => ({ ...each, stage: "expired", at: now })), now);
       return { freed, late };
     });
-    if (late.length > 0) this.#wake(`message/${id}`);
+    if (late.length > 0) this.#waiters.wake(`message/${id}`);
     if (freed) this.#offerAgain(id, by.agentId);
   }
 
@@ -207,7 +206,7 @@ export class RelayService {
       }
       return refused;
     });
-    for (const id of ids) this.#wake(`message/${id}`);
+    for (const id of ids) this.#waiters.wake(`message/${id}`);
     this.#tell("message.read", { ids, agentId });
     if (conflict !== null) throw conflict;
   }
@@ -215,7 +214,7 @@ export class RelayService {
   /** Takes what agents say of the messages that were sent to them; the rest is left out. */
   async report(reports: readonly StageReport[]): Promise<void> {
     const told = await this.#db.write(() => this.receipts.report(reports, this.now));
-    for (const id of new Set(told.map((report) => report.messageId))) this.#wake(`message/${id}`);
+    for (const id of new Set(told.map((report) => report.messageId))) this.#waiters.wake(`message/${id}`);
     if (told.length > 0) this.#tell("receipt", { reports: told });
   }
 
@@ -241,7 +240,7 @@ export class RelayService {
     if (!await this.#db.write(() => this.dead.retry(key, this.now))) return;
     const message = this.messages.offer(key.messageId, key.agentId);
     if (message !== undefined) this.hub.offerAgain(key.agentId, message);
-    this.#wake(`message/${key.messageId}`);
+    this.#waiters.wake(`message/${key.messageId}`);
     this.#tell("message.reopened", key);
   }
 
@@ -249,7 +248,7 @@ export class RelayService {
   async dropDead(key: DeadLetterKey): Promise<void> {
     if (!await this.#db.write(() => this.dead.drop(key, this.now))) return;
     this.hub.pushDropped(key, this.storeId);
-    this.#wake(`message/${key.messageId}`);
+    this.#waiters.wake(`message/${key.messageId}`);
     this.#tell("message.dropped", key);
   }
 
@@ -288,7 +287,7 @@ export class RelayService {
 
   async updateCommand(update: CommandUpdatePayload): Promise<Command> {
     const command = await this.#db.write(() => this.commands.update(update, this.now));
-    this.#wake(`command/${command.id}`);
+    this.#waiters.wake(`command/${command.id}`);
     this.#tell("command", command);
     return command;
   }
@@ -305,7 +304,7 @@ export class RelayService {
   ): Promise<Receipt | undefined> {
     const now = this.receipts.receipt(id, agentId);
     if (now === undefined || now.version > after || waitMs <= 0 || this.#stopped) return now;
-    await this.#change(`message/${id}`, waitMs);
+    await this.#waiters.change(`message/${id}`, waitMs);
     return this.#stopped ? now : this.receipts.receipt(id, agentId);
   }
 
@@ -316,26 +315,9 @@ export class RelayService {
       const command = this.#stopped ? undefined : this.commands.one(id);
       const left = deadline - this.#clock.mono();
       if (command === undefined || left <= 0 || !isOpen(command)) return command;
-      await this.#change(`command/${id}`, left);
+      await this.#waiters.change(`command/${id}`, left);
       if (this.#stopped) return command;
     }
-  }
-
-  /** Resolves when somebody wakes the key, when the time is up, or when the relay stops. */
-  #change(key: string, waitMs: number): Promise<void> {
-    const waiters = this.#waiters.get(key) ?? new Set();
-    if (waiters.size >= WAITERS) throw new RunnerError("E_RATE", "too many callers wait for this");
-    this.#waiters.set(key, waiters);
-    return new Promise<void>((resolve) => {
-      const finish = () => {
-        cancel();
-        waiters.delete(finish);
-        if (waiters.size === 0) this.#waiters.delete(key);
-        resolve();
-      };
-      const cancel = this.#clock.setTimer(waitMs, finish);
-      waiters.add(finish);
-    });
   }
 
   /** Hears of everything that happens until the returned function is called. */
@@ -346,10 +328,6 @@ export class RelayService {
 
   #tell(event: string, data: unknown): void {
     for (const listener of this.#listeners) listener({ event, data });
-  }
-
-  #wake(key: string): void {
-    for (const finish of [...this.#waiters.get(key) ?? []]) finish();
   }
 
   #offerAgain(id: number, except?: string): void {
@@ -391,7 +369,7 @@ export class RelayService {
     this.#stopped = true;
     this.#sweep.stop();
     this.#cancelPrune();
-    for (const waiters of [...this.#waiters.values()]) for (const finish of [...waiters]) finish();
+    this.#waiters.wakeAll();
     this.#tell("relay.stopping", {});
     this.hub.closeAll();
     this.#db.write(() => this.agents.persist()).catch(() => {});

@@ -1,10 +1,11 @@
 import { type Clock, delay } from "../base/clock.ts";
 import { messageOf, RunnerError, shown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { AgentCard, Message, Receipt, SendInput, SendResult } from "../protocol/message.ts";
+import type { AgentCard, Message, Receipt, SendResult } from "../protocol/message.ts";
 import { readToolCall, type ToolCall, type ToolResult, type ToolSpec } from "../protocol/tools.ts";
 import type { CallFailure, CallResult, RelayHttp } from "../sdk/contract.ts";
 import { noRecipient } from "../sdk/no_recipient.ts";
+import { sendOnce } from "../sdk/send_once.ts";
 import { answerIn, type Missing, PROGRESS_KIND, progressOf, stateOf } from "../sdk/progress.ts";
 import { AnswerDoor, type AwaitedAnswer } from "./answer_door.ts";
 
@@ -80,17 +81,17 @@ export class AgentTools {
     const { to, subject, claimable, wait_reply_seconds: seconds } = call;
     // A turn that waits for its own next turn waits in vain, and one that calls itself goes on for ever.
     if (to === this.#options.agentId) return failed(`"${shown(to)}" is you`, "relay_agents lists the others");
-    const input: SendInput = {
+    const input = {
       from: this.#options.agentId,
       to,
       body: call.text,
       ...(subject === undefined ? {} : { subject }),
       ...(claimable === undefined ? {} : { claimable }),
       ...(seconds === undefined ? {} : { replyExpected: true }),
-      when: "idle",
+      when: "idle" as const,
       idempotencyKey: crypto.randomUUID(),
     };
-    const send = () => this.#sendOnce(input, signal);
+    const send = () => sendOnce(this.#options.http, input, signal);
     if (seconds === undefined || seconds === 0) {
       const { message, recipients } = this.#accepted(await send(), to);
       const answer = seconds === undefined ? "" : " The answer comes as a message.";
@@ -104,23 +105,10 @@ export class AgentTools {
     return await this.#answer(message, { recipients, awaited: awaited!, waitMs: seconds * 1_000, signal });
   }
 
-  /** A send whose answer was lost is repeated: its key makes that safe. */
-  async #sendOnce(input: SendInput, signal: AbortSignal): Promise<CallResult<SendResult>> {
-    const first = await this.#options.http.send(input, signal);
-    return !first.ok && first.kind === "unknown" ? await this.#options.http.send(input, signal) : first;
-  }
-
   #accepted(sent: CallResult<SendResult>, to: string): SendResult {
     if (sent.ok) return sent.value;
     if (sent.kind !== "rejected" || sent.code !== "E_NO_RECIPIENT") throw relayFailure(sent);
-    const { agentId } = this.#options;
-    const candidates = sent.candidates ?? [];
-    if (candidates.includes(to) && candidates.includes(agentId)) {
-      throw new RunnerError("E_NO_RECIPIENT", `nobody is there for "${shown(to)}"`, {
-        hint: "it is offline, or means you alone, who get no message of your own",
-      });
-    }
-    throw noRecipient(to, candidates.filter((each) => each !== agentId));
+    throw noRecipient(to, sent.candidates ?? [], { sender: this.#options.agentId });
   }
 
   async #answer(
@@ -221,7 +209,7 @@ export class AgentTools {
     if (message.claimable && message.claimedBy !== undefined && message.claimedBy !== agentId) {
       return failed(`message ${message.id} is work that another agent has`);
     }
-    const reply = await this.#sendOnce({
+    const reply = await sendOnce(http, {
       from: agentId,
       to: message.from,
       replyTo: message.id,
@@ -309,9 +297,13 @@ function relayFailure(failure: CallFailure): RunnerError {
   const reason = shown(failure.message, 200);
   switch (failure.kind) {
     case "rejected":
-      return new RunnerError("E_RELAY_REFUSED", `the relay refused it: ${reason}`);
+      return new RunnerError("E_RELAY_REFUSED", `the relay refused it: ${reason}`, {
+        hint: "the same call would be refused again",
+      });
     case "auth":
-      return new RunnerError("E_RELAY_AUTH", `the relay does not allow it: ${reason}`);
+      return new RunnerError("E_RELAY_AUTH", `the relay does not allow it: ${reason}`, {
+        hint: "this session has no right to it; your user can do it with runner",
+      });
     case "unavailable":
       return new RunnerError("E_RELAY_UNREACHABLE", `the relay is not there: ${reason}`, {
         hint: "nothing was sent; try again later",

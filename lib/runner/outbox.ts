@@ -18,8 +18,6 @@ const UPDATE_LIMIT = 1_000;
 const GATHER_MS = 20;
 /** Wait after a call that was not answered on a link that stands. */
 const RETRY_MS = 2_000;
-/** And at most when the relay wants to be left alone for longer (R-19). */
-const RETRY_AFTER_CAP_MS = 300_000;
 
 /** What an outbox works with. */
 export interface OutboxPorts {
@@ -53,8 +51,6 @@ export class Outbox {
   #pumping: Promise<void> | null = null;
   #cancelRetry: (() => void) | null = null;
   #cancelGather: (() => void) | null = null;
-  /** The relay wants nothing before. */
-  #notBefore = -Infinity;
   #stopped = false;
 
   /** `told` is called when the relay has the final answer to a command. */
@@ -117,12 +113,9 @@ export class Outbox {
   }
 
   /** The link stands and a call went unanswered: no event of the bus will tell when to try again. */
-  #retryLater(failure: CallFailure): void {
-    const asked = failure.kind === "unavailable" ? failure.retryAfterMs ?? 0 : 0;
-    const waitMs = Math.min(RETRY_AFTER_CAP_MS, asked);
-    this.#notBefore = this.#clock.mono() + waitMs;
+  #retryLater(): void {
     if (this.#stopped || this.#cancelRetry !== null) return;
-    this.#cancelRetry = this.#clock.setTimer(Math.max(RETRY_MS, waitMs), () => {
+    this.#cancelRetry = this.#clock.setTimer(RETRY_MS, () => {
       this.#cancelRetry = null;
       void this.flush();
     });
@@ -141,13 +134,11 @@ export class Outbox {
 
   async #sendAll(): Promise<void> {
     for (;;) {
-      // What is queued meanwhile waits as well; at the end everything is tried once more.
-      if (!this.#stopped && this.#clock.mono() < this.#notBefore) return;
       const transport = this.#bus.transportState;
       if (transport.state !== "registered") return;
       if (this.#updates.length > 0) {
         const sent = await this.#bus.updateCommand(this.#updates[0]!);
-        if (!sent.ok && !isRefused(sent)) return this.#retryLater(sent);
+        if (!sent.ok && !isRefused(sent)) return this.#retryLater();
         const { commandId, status } = this.#updates.shift()!;
         if (status === "succeeded" || status === "failed") this.#told(commandId);
       } else if (this.#due > 0) {
@@ -160,7 +151,7 @@ export class Outbox {
           ? { ok: true as const, value: null }
           : await this.#bus.reportStages(reports);
         this.#underWay = 0;
-        if (!sent.ok && !isRefused(sent)) return this.#retryLater(sent);
+        if (!sent.ok && !isRefused(sent)) return this.#retryLater();
         if (!sent.ok) this.#log.warn("the relay refused stage reports", { reason: sent.message });
         this.#reports.splice(0, batch.length);
         this.#due = Math.max(0, this.#due - batch.length);

@@ -1,6 +1,5 @@
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
 import { decodeServerFrames, isMessageId, isRecord, validateMessage } from "../protocol/codec.ts";
 import type {
   CommandPayload,
@@ -16,7 +15,7 @@ import { FrameBatch } from "../transport/frame_batch.ts";
 import type { Link } from "../transport/link.ts";
 import { Redialer } from "../transport/redial.ts";
 import type {
-  BusEvents,
+  BusClientOptions,
   CallResult,
   ClaimResult,
   CloseReason,
@@ -38,21 +37,6 @@ const STATUS_MS = 20;
 const WAKE_MS = 5_000;
 /** Heartbeats without an answer before the link is abandoned (R-14). */
 const MISSED_LIMIT = 2;
-
-/** How to build a {@linkcode RelayBusClient}. */
-export interface BusClientOptions {
-  /** Base URL of the relay, http(s) or ws(s). */
-  url: string;
-  token: string | null;
-  registration: RegisterPayload;
-  events: Partial<BusEvents>;
-  clock: Clock;
-  /** In [0, 1). */
-  random(): number;
-  log: Log;
-  /** Default 15,000. */
-  heartbeatIntervalMs?: number;
-}
 
 /** The bus side of the relay: one WebSocket that registers, resumes and reconnects by itself until `close`. */
 export class RelayBusClient implements RelayBus {

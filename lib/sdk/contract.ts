@@ -1,4 +1,12 @@
-import type { CommandPayload, CommandUpdatePayload, Registered, StatusPayload } from "../protocol/frames.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type {
+  CommandPayload,
+  CommandUpdatePayload,
+  Registered,
+  RegisterPayload,
+  StatusPayload,
+} from "../protocol/frames.ts";
 import type {
   AgentCard,
   ClaimGrant,
@@ -149,4 +157,19 @@ export interface RelayBus {
   reconnect(reason: string): void;
   /** Closes the socket within 1 s, settles every pending call. Idempotent. */
   close(): Promise<void>;
+}
+
+/** How to build a {@linkcode RelayBus}. */
+export interface BusClientOptions {
+  /** Base URL of the relay, http(s) or ws(s). */
+  url: string;
+  token: string | null;
+  registration: RegisterPayload;
+  events: Partial<BusEvents>;
+  clock: Clock;
+  /** In [0, 1). */
+  random(): number;
+  log: Log;
+  /** Default 15,000. */
+  heartbeatIntervalMs?: number;
 }

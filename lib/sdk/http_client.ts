@@ -1,5 +1,5 @@
 import { readAllCapped } from "../base/bytes.ts";
-import { messageOf } from "../base/errors.ts";
+import { fetchProblem, messageOf } from "../base/errors.ts";
 import { decodeJson, isRecord, validateMessage } from "../protocol/codec.ts";
 import type {
   AgentCard,
@@ -234,10 +234,8 @@ export class RelayHttpClient implements RelayHttp {
     } catch (error) {
       options.signal?.throwIfAborted();
       if (deadline.aborted) return silent();
-      // The reason is in the cause. Only a connection that was never made proves that nothing was done.
-      const why = error instanceof Error && error.cause !== undefined
-        ? messageOf(error.cause)
-        : messageOf(error);
+      // Only a connection that was never made proves that nothing was done.
+      const why = fetchProblem(error);
       const unreached = /client error \(Connect\)/.test(why);
       return { ok: false, kind: unreached ? "unavailable" : "unknown", message: reasonOf(why) };
     }

@@ -5,6 +5,7 @@ import { namesOf } from "../../lib/cli/completions/names.ts";
 import { parseCommandLine } from "../../lib/cli/parse.ts";
 import { VERBS } from "../../lib/cli/table.ts";
 import type { AgentCard } from "../../lib/protocol/message.ts";
+import { testCard } from "../support/rows.ts";
 
 /** Values that are offered for a word that is not begun yet. */
 function offered(...words: string[]): string[] {
@@ -139,26 +140,11 @@ Deno.test("splitBashLine() gives words without their quoting, and tells what a r
   }
 });
 
-const card = (id: string, more: Partial<AgentCard> = {}): AgentCard => ({
-  id,
-  componentId: `${id}-runner`,
-  kind: "provider",
-  machine: "m",
-  tags: [],
-  capabilities: [],
-  status: "idle",
-  ready: true,
-  epoch: 1,
-  lastSeen: 0,
-  createdAt: 0,
-  ...more,
-});
-
 Deno.test("namesOf() gives ids and labels, for a target also tags, capabilities and broadcast, each once", () => {
   const cards = [
-    card("a", { label: "api", tags: ["claude"], capabilities: ["review", "lifecycle.heartbeat"] }),
-    card("b", { label: "api", tags: ["claude"], status: "busy" }),
-    card("c", { label: "old", tags: ["gone"], status: "offline" }),
+    testCard("a", { label: "api", tags: ["claude"], capabilities: ["review", "lifecycle.heartbeat"] }),
+    testCard("b", { label: "api", tags: ["claude"], status: "busy" }),
+    testCard("c", { label: "old", tags: ["gone"], status: "offline" }),
   ];
   const lines = (...args: Parameters<typeof namesOf>) =>
     namesOf(...args).map(({ value, description }) => `${value} ${description}`);
@@ -179,7 +165,7 @@ Deno.test("namesOf() gives ids and labels, for a target also tags, capabilities 
     "b label:api, busy",
   ]);
   assert(lines("target", cards, { queue: true }).includes("label:old c, offline"));
-  const bare = { ...card("d"), label: null, tags: null, capabilities: undefined } as unknown as AgentCard;
+  const bare = { ...testCard("d"), label: null, tags: null, capabilities: undefined } as unknown as AgentCard;
   assertEquals(lines("target", [bare]), ["broadcast d, idle", "d idle"]);
   assertEquals(lines("label", cards), ["api 2 agents", "old c, offline"]);
   assertEquals(lines("tag", cards), ["claude 2 agents", "gone c, offline"]);
@@ -188,7 +174,7 @@ Deno.test("namesOf() gives ids and labels, for a target also tags, capabilities 
 
 Deno.test("namesOf() leaves out what is no identifier, whatever a relay says", () => {
   const bad = ["$(id)", "--hard", "a b", "a\x1b[2J", ":files", "a\tb", "a;b", "`x`", "", "é"];
-  const cards = bad.map((text) => card(text, { label: text, tags: [text], capabilities: [text] }));
+  const cards = bad.map((text) => testCard(text, { label: text, tags: [text], capabilities: [text] }));
   for (const names of ["agent", "running", "label", "tag", "cap"] as const) {
     assertEquals(namesOf(names, cards), []);
   }

@@ -7,14 +7,13 @@ import { resolvePaths } from "../../lib/config/paths.ts";
 import type { Outcome } from "../../lib/cli/prune/contract.ts";
 import { pruneHome } from "../../lib/cli/prune/prune.ts";
 import type { JournalRow, MessageState } from "../../lib/inbox/contract.ts";
-import { receivedRow } from "../../lib/inbox/core/row.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { noteRun } from "../../lib/process/leftovers.ts";
 import { lockInstance, lockInstanceAfterEnd } from "../../lib/process/lock.ts";
+import { NOW, testRow } from "../support/rows.ts";
 import { withTempDir } from "../support/temp.ts";
 
 const DAY = 86_400_000;
-const NOW = 1_800_000_000_000;
 const LONG_AGO = NOW - 40 * DAY;
 const LATELY = NOW - 3 * DAY;
 const HEX = "0123456789ab";
@@ -86,17 +85,11 @@ class OldHome {
 }
 
 function row(state: MessageState, index: number): JournalRow {
-  const message = {
-    id: index + 1,
-    storeId: "s",
-    from: "a",
-    to: "b",
-    kind: "chat",
-    body: "text",
-    claimable: false,
-    createdAt: LONG_AGO,
-  };
-  return { ...receivedRow(message, LONG_AGO), state, acked: state.state === "done" };
+  return testRow(index + 1, state, {
+    receivedAt: LONG_AGO,
+    updatedAt: LONG_AGO,
+    acked: state.state === "done",
+  });
 }
 
 const DONE: MessageState = { state: "done", deliveryId: "d", evidence: "e" };

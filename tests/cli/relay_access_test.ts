@@ -6,7 +6,8 @@ import { httpOf, testRelay } from "../support/relay_world.ts";
 import { withTempDir } from "../support/temp.ts";
 
 Deno.test("a recipient that is offline is called so, one that does not exist gets the near misses", () => {
-  const said = (target: string) => noRecipient(target, ["label:api", "vm-api"], "--queue keeps it").hint;
+  const said = (target: string) =>
+    noRecipient(target, ["label:api", "vm-api"], { hint: "--queue keeps it" }).hint;
   assertEquals(said("label:api"), "it is offline; --queue keeps it");
   assertEquals(said("label:apj"), "did you mean label:api?; --queue keeps it");
 });

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { isThere } from "../../lib/base/private_file.ts";
 import { processesWith, TestHome } from "../support/runner_process.ts";
 import { until, withTempDir } from "../support/temp.ts";
 
@@ -61,9 +62,9 @@ Deno.test({
         stderr: "null",
       }).spawn();
       try {
-        await until("the agent", () => exists(`${dir}/started`));
+        await until("the agent", () => isThere(`${dir}/started`));
         window.kill("SIGKILL");
-        await until("the end of the run", () => exists(`${dir}/code`));
+        await until("the end of the run", () => isThere(`${dir}/code`));
         await until("its exit code", () => Deno.readTextFileSync(`${dir}/code`) !== "");
         assertEquals(Deno.readTextFileSync(`${dir}/code`), "0\n", home.log());
         const places = [...Deno.readDirSync(`${home.home}/state`)].filter((each) => each.isDirectory);
@@ -78,12 +79,3 @@ Deno.test({
       }
     }),
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -101,7 +101,10 @@ Deno.test("exit 1: an agent that dies in the middle of its answer has failed, an
 Deno.test("exit 2: what contradicts itself is refused, and the result says so too", async () => {
   await withHome(async (home, dir) => {
     const cases: [string[], RegExp][] = [
-      [["codex", "--once", "--prompt", "x", "--max-cost", "1"], /E_FLAG\]: --max-cost cannot be kept: codex/],
+      [
+        ["codex", "--once", "--prompt", "x", "--max-cost", "1"],
+        /E_FLAG\]: --max-cost cannot be enforced: codex/,
+      ],
       [["echo", "--no-relay"], /E_FLAG\]: --no-relay needs a prompt/],
       [["claude", "--max-time", "5m"], /E_FLAG\]: --max-time is for runs without a terminal.*add --headless/],
       [

@@ -1,15 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { noLog } from "../../lib/base/log.ts";
-import type { Journal, JournalRow, MessageState } from "../../lib/inbox/contract.ts";
-import { keyOf, receivedRow } from "../../lib/inbox/core/row.ts";
+import type { Journal, MessageState } from "../../lib/inbox/contract.ts";
+import { keyOf } from "../../lib/inbox/core/row.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
-import type { Message } from "../../lib/protocol/message.ts";
 import { DiskModel } from "../sim/disk_model.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { NOW, testRow as row } from "../support/rows.ts";
 import { withTempDir } from "../support/temp.ts";
-
-const NOW = 1_800_000_000_000;
 
 /** A disk with a journal on it: opened again and again, as runs follow each other. */
 interface Disk {
@@ -28,24 +26,6 @@ function contractTest(name: string, test: (disk: Disk) => void): void {
     const model = new DiskModel({ fate: () => "ok", damages: () => null, committed: () => {} });
     test({ open: () => model.open() });
   });
-}
-
-function row(
-  id: number,
-  state: MessageState = { state: "received" },
-  more: Partial<JournalRow> = {},
-): JournalRow {
-  const message: Message = {
-    id,
-    storeId: "s",
-    from: "a",
-    to: "b",
-    kind: "chat",
-    body: `body ${id}`,
-    claimable: false,
-    createdAt: NOW,
-  };
-  return { ...receivedRow(message, NOW), state, ...more };
 }
 
 const DONE: MessageState = { state: "done", deliveryId: "d", evidence: "e" };

@@ -1,24 +1,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { noLog } from "../../lib/base/log.ts";
-import { receivedRow } from "../../lib/inbox/core/row.ts";
 import type { JournalRow } from "../../lib/inbox/contract.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { testMessage, testRow } from "../support/rows.ts";
 import { withTempDir } from "../support/temp.ts";
 
 function rowOf(id: number, body: string): JournalRow {
-  const message = {
-    id,
-    storeId: "store",
-    from: "a",
-    to: "b",
-    kind: "chat",
-    body,
-    claimable: false,
-    createdAt: 1,
-  };
-  return receivedRow(message, 1);
+  return testRow(id, undefined, { message: testMessage(id, { body }) });
 }
 
 Deno.test("a journal's log is folded into the database long before it fills a small disk", async () => {

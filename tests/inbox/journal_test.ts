@@ -11,20 +11,15 @@ import { lookIntoJournal } from "../../lib/inbox/look.ts";
 import { JOURNAL_VERSION } from "../../lib/inbox/schema.ts";
 import type { Message } from "../../lib/protocol/message.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { NOW, testMessage, testRow } from "../support/rows.ts";
 import { withTempDir } from "../support/temp.ts";
 
-const NOW = 1_800_000_000_000;
-
 function message(id: number, body = `body ${id}`): Message {
-  return { id, storeId: "store", from: "a", to: "b", kind: "chat", body, claimable: false, createdAt: NOW };
+  return testMessage(id, { storeId: "store", body });
 }
 
-function rowOf(
-  id: number,
-  state: MessageState = { state: "received" },
-  more: Partial<JournalRow> = {},
-): JournalRow {
-  return { ...receivedRow(message(id), NOW), state, ...more };
+function rowOf(id: number, state?: MessageState, more: Partial<JournalRow> = {}): JournalRow {
+  return { ...testRow(id, state, { message: message(id) }), ...more };
 }
 
 const open = (dir: string): Journal =>

@@ -3,28 +3,13 @@ import { join } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
 import { noLog } from "../../lib/base/log.ts";
 import type { JournalRow, MessageState } from "../../lib/inbox/contract.ts";
-import { receivedRow } from "../../lib/inbox/core/row.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { type JournalLook, lookIntoJournal } from "../../lib/inbox/look.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { NOW, testRow as row } from "../support/rows.ts";
 import { withTempDir } from "../support/temp.ts";
 
-const NOW = 1_800_000_000_000;
 const DONE: MessageState = { state: "done", deliveryId: "d", evidence: "e" };
-
-function row(id: number, state: MessageState, more: Partial<JournalRow> = {}): JournalRow {
-  const message = {
-    id,
-    storeId: "s",
-    from: "a",
-    to: "b",
-    kind: "chat",
-    body: `body ${id}`,
-    claimable: false,
-    createdAt: NOW,
-  };
-  return { ...receivedRow(message, NOW), state, ...more };
-}
 
 /** A journal with these rows, closed in order. */
 function journalWith(path: string, ...rows: JournalRow[]): void {

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { isThere } from "../../lib/base/private_file.ts";
 import { command, quit, seat, sessionOf } from "../support/claude_seat.ts";
 import type { RealAgent } from "../support/real_home.ts";
 import { gone, pidOfRunner, receiptOf, send, stagesOf, statusIs, withSeat } from "../support/seat.ts";
@@ -112,7 +113,7 @@ Deno.test("claude in the terminal: hooks go past a proxy that the environment na
 seat("a person's own hooks and settings work beside ours", async (seat) => {
   await seat.home.untilReady("api");
   await send(seat, "marker-own [[say one]]", "--wait-reply");
-  await until("their hook", () => exists(join(seat.dir, "own-hook")));
+  await until("their hook", () => isThere(join(seat.dir, "own-hook")));
   await until("our hook", () => seat.home.log().includes('"name":"Stop"'));
   await quit(seat);
 }, [
@@ -191,12 +192,3 @@ dialog("bypass permissions dialog", /Bypass Permissions mode/, {
   config: onboarded,
   args: ["--dangerously-skip-permissions"],
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

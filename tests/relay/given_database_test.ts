@@ -20,7 +20,7 @@ Deno.test("a file of somebody else is not made a relay's, and is left as it was"
     const link = join(dir, "link.db");
     Deno.symlinkSync(text, link);
     const before = [text, other].map((path) => Deno.readFileSync(path));
-    const why = [[text, "not an SQLite file"], [other, "it has other tables"], [link, "a link"], [
+    const why = [[text, "not a database"], [other, "it has other tables"], [link, "a link"], [
       dir,
       "not a regular",
     ]];

@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { decodeClientFrames, decodeServerFrames } from "../../lib/protocol/codec.ts";
 import { httpOf, TestAgent, testRelay, TOKEN } from "../support/relay_world.ts";
 import { until, withTempDir } from "../support/temp.ts";
+import { registration } from "./component.ts";
 
 /** An object of so many levels. */
 function nested(levels: number): Record<string, unknown> {
@@ -153,16 +154,7 @@ Deno.test("the answer to a registration comes in a text of its own, whatever wai
     const texts: unknown[] = [];
     socket.onmessage = ({ data }) => texts.push(JSON.parse(data as string));
     await new Promise((resolve) => socket.onopen = resolve);
-    const payload = {
-      role: "provider",
-      componentId: "a",
-      instanceId: "i",
-      capabilities: [],
-      tags: [],
-      machine: "m",
-      meta: {},
-      batch: true,
-    };
+    const payload = { ...registration("a"), componentId: "a", meta: {}, batch: true };
     socket.send(JSON.stringify({ type: "register", id: "1", payload }));
     await until("its mail", () => texts.some((text) => Array.isArray(text)));
     assertEquals((texts[0] as { type?: string }).type, "ack");

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { RelayHttpClient } from "../../lib/sdk/mod.ts";
+import { testCard } from "../support/rows.ts";
 
 /** What a client makes of this body. */
 async function answered(
@@ -21,19 +22,7 @@ async function answered(
   }
 }
 
-const CARD = {
-  id: "a",
-  componentId: "run-a",
-  kind: "provider",
-  machine: "m",
-  tags: [],
-  capabilities: [],
-  status: "idle",
-  ready: true,
-  epoch: 1,
-  lastSeen: 1,
-  createdAt: 1,
-};
+const CARD = testCard("a");
 const MESSAGE = { id: 1, storeId: "s", from: "x", to: "a", body: "text", createdAt: 1 };
 const REPORT = { messageId: 1, agentId: "a", stage: "seen", at: 1 };
 const LETTER = {

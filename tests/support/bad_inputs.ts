@@ -649,7 +649,7 @@ export const BAD_INPUTS: readonly BadInput[] = [
     args: ["prune", "--older-than", "6d"],
     code: "E_DURATION",
     exit: 2,
-    says: /--older-than: "6d" is no time here; expected 7d\.\.3650d, like 30d/,
+    says: /--older-than: "6d" is not allowed here; expected 7d\.\.3650d, like 30d/,
   },
   {
     row: "prune-link",

@@ -1,6 +1,6 @@
 import { dirname, join } from "@std/path";
 import { messageOf } from "../../base/errors.ts";
-import { syncDir } from "../../base/private_file.ts";
+import { isThere, syncDir } from "../../base/private_file.ts";
 import { randomHex } from "../../base/secret.ts";
 import type { Failure, Removed } from "./contract.ts";
 import { asideName } from "./names.ts";
@@ -81,12 +81,7 @@ function isSame(seen: Deno.FileInfo, now: Deno.FileInfo): boolean {
 
 /** Where another one has come in the meantime, it stays aside, and goes with the next prune. */
 function putBack(aside: string, path: string): void {
-  try {
-    Deno.lstatSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    Deno.renameSync(aside, path);
-  }
+  if (!isThere(path)) Deno.renameSync(aside, path);
 }
 
 /** What a file or directory takes, without following links. */

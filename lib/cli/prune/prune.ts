@@ -1,5 +1,6 @@
 import { join } from "@std/path";
 import { RunnerError, shown } from "../../base/errors.ts";
+import { isThere } from "../../base/private_file.ts";
 import type { Paths } from "../../config/contract.ts";
 import { IDENTIFIER } from "../../protocol/ids.ts";
 import { ownerOfLog } from "../run/log_file.ts";
@@ -170,14 +171,4 @@ function takeTurn(home: string): Deno.FsFile | null {
   }
   dir.close();
   throw new RunnerError("E_LOCKED", "another prune is at work in this home", { hint: "wait for its end" });
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }

@@ -50,7 +50,9 @@ export async function newSession(
   const { code, err } = await tmux([...start, ...command.map(literal)], cwd);
   if (code === 0) return true;
   if (/duplicate session/.test(err)) return false;
-  throw new RunnerError("E_PROVIDER_CMD", `tmux cannot start the session: ${shown(err.trim())}`);
+  throw new RunnerError("E_PROVIDER_CMD", `tmux cannot start the session: ${shown(err.trim())}`, {
+    hint: "see: tmux new-session; or use --headless",
+  });
 }
 
 /** Returns how the command of a session is. */

@@ -47,6 +47,7 @@ function here({ id, runner, card, problem }: SeenAgent): LocalRunner {
     throw new RunnerError(
       "E_NOT_FOUND",
       `the runner of ${id} (pid ${runner.pid}) cannot be asked: ${problem}`,
+      { hint: "it was killed, or is stopped (Ctrl-Z) or stuck" },
     );
   }
   return runner;
@@ -66,7 +67,9 @@ async function follow(
       ended ||= event.type === "end";
     }
   } catch (error) {
-    throw new RunnerError("E_NOT_FOUND", `${runner.agentId} cannot be watched: ${shown(messageOf(error))}`);
+    throw new RunnerError("E_NOT_FOUND", `${runner.agentId} cannot be watched: ${shown(messageOf(error))}`, {
+      hint: `see "runner status ${runner.agentId}"`,
+    });
   }
   if (ended) return 0;
   throw new RunnerError("E_NOT_FOUND", `the runner of ${runner.agentId} is gone`, {

@@ -109,7 +109,11 @@ async function showDelivery(
     replyExpected: true,
     idempotencyKey: crypto.randomUUID(),
   });
-  if (!sent.ok) throw new RunnerError("E_NOT_DELIVERED", `the demo message was refused: ${sent.message}`);
+  if (!sent.ok) {
+    throw new RunnerError("E_NOT_DELIVERED", `the demo message was refused: ${sent.message}`, {
+      hint: INTERNAL_HINT,
+    });
+  }
   const { message } = sent.value;
   say(`message  ${message.id} "${TEXT}"\n\n`);
   const wait = { until: null, reply: true, timeoutMs: TIMEOUT_MS };
@@ -127,7 +131,11 @@ async function showDelivery(
   }
   say(`\nanswer   ${reply!.body}\n`);
   const missing = STAGES.filter((stage) => !stages.some((report) => report.stage === stage));
-  if (missing.length > 0) throw new RunnerError("E_NOT_DELIVERED", `no evidence for ${missing.join(", ")}`);
+  if (missing.length > 0) {
+    throw new RunnerError("E_NOT_DELIVERED", `no evidence for ${missing.join(", ")}`, {
+      hint: INTERNAL_HINT,
+    });
+  }
   return { message, stages, answer: reply!.body };
 }
 

@@ -5,7 +5,7 @@ import type { Command } from "../../protocol/message.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
 import { oneAgent, openRelay, type RelayAccess, valueOf } from "../relay_access.ts";
 import { stateOf } from "../../sdk/progress.ts";
-import { durationFlag } from "./run.ts";
+import { durationFlag } from "../flag_values.ts";
 
 const TIMEOUT_MS = 60_000;
 /** Between two looks whether the agent is still there, while its answer is waited for. */

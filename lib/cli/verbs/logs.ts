@@ -8,12 +8,11 @@ import type { Invocation, Io, Verb } from "../contract.ts";
 import { seenAgents, theAgent } from "../local_agents.ts";
 import { lineText, type LogFilter, type ReadLine, readLine, wanted } from "../log_lines.ts";
 import { openRelay } from "../relay_access.ts";
-import { logFileOf } from "../run/log_file.ts";
+import { logFileOf, ownerOfLog } from "../run/log_file.ts";
 import { lastLines, LogFollower } from "../run/log_reader.ts";
-import { durationFlag } from "./run.ts";
+import { durationFlag } from "../flag_values.ts";
 
 const LINES = 100;
-const LOG_NAME = /^(.+)\.log$/;
 
 /** Shows the log of an agent of this machine, and with --follow what it gets. */
 export const run: Verb = async (invocation, io) => {
@@ -46,7 +45,10 @@ export const run: Verb = async (invocation, io) => {
 /** Ids of the agents that have a log here. */
 function logNames(logsDir: string): string[] {
   try {
-    return [...Deno.readDirSync(logsDir)].flatMap(({ name }) => LOG_NAME.exec(name)?.[1] ?? []).sort();
+    return [...Deno.readDirSync(logsDir)].flatMap(({ name }) => {
+      const owner = ownerOfLog(name);
+      return owner === null || owner.rotated ? [] : [owner.agentId];
+    }).sort();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;

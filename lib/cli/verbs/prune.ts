@@ -1,8 +1,8 @@
 import { showBytes } from "../../base/bytes.ts";
-import { parseDuration } from "../../base/duration.ts";
 import { RunnerError, shown } from "../../base/errors.ts";
 import { resolvePaths } from "../../config/paths.ts";
 import type { Io, Verb } from "../contract.ts";
+import { durationFlag } from "../flag_values.ts";
 import { DAY } from "../flags.ts";
 import type { Failure, Outcome } from "../prune/contract.ts";
 import { pruneHome } from "../prune/prune.ts";
@@ -16,8 +16,7 @@ const CLEAR_LINE = "\r\x1b[K";
 export const run: Verb = ({ flags }, io) => {
   const dryRun = flags["dry-run"] === true;
   const json = flags.json === true;
-  const given = flags["older-than"];
-  const olderThanMs = (typeof given === "string" ? parseDuration(given) : null) ?? OLDER_THAN_MS;
+  const olderThanMs = durationFlag(flags["older-than"], OLDER_THAN_MS);
   const progress = io.errIsTerminal && !json;
   const outcome = pruneHome({
     paths: resolvePaths(io.env),

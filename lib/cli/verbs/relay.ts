@@ -16,7 +16,7 @@ import { serveRelay } from "../../relay/serve.ts";
 import type { Invocation, Io, Verb } from "../contract.ts";
 import { runIo } from "../run/run_io.ts";
 import { onEndSignal } from "../run/signals.ts";
-import { durationFlag } from "./run.ts";
+import { durationFlag } from "../flag_values.ts";
 
 const LEASE_MS = 60_000;
 /** How long runners may take to hand the port over. */

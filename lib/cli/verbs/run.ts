@@ -1,4 +1,3 @@
-import { parseDuration } from "../../base/duration.ts";
 import { systemClock } from "../../base/clock.ts";
 import { messageOf, RunnerError } from "../../base/errors.ts";
 import type { LogLevel } from "../../base/log.ts";
@@ -80,7 +79,7 @@ async function supervise(
   if (detaching !== null) {
     if (settings.headless) {
       throw new RunnerError("E_FLAG", "--detach is for an agent in a terminal", {
-        hint: "leave --headless away",
+        hint: "leave --headless out",
       });
     }
     return await detaching.detach(settings, invocation, { io, clock: systemClock });
@@ -180,9 +179,4 @@ function wasKilled(provider: string, { cause }: ExitOutcome, exit: ExitStatus | 
   if (exit !== null) return false;
   // Nobody saw its end: either it never ran, or it was taken down with a runner in trouble.
   return !(cause.kind === "error" && cause.code === "E_PROVIDER_CMD");
-}
-
-/** Milliseconds of a duration flag that the table has checked. */
-export function durationFlag(value: string | true | undefined, preset: number): number {
-  return typeof value === "string" ? parseDuration(value)! : preset;
 }

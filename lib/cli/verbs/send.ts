@@ -6,9 +6,10 @@ import type { DeliveryTiming, SendInput, Stage } from "../../protocol/message.ts
 import type { Invocation, Io, Verb } from "../contract.ts";
 import { foreignText } from "../foreign_text.ts";
 import { noRecipient } from "../../sdk/no_recipient.ts";
+import { sendOnce } from "../../sdk/send_once.ts";
 import { openRelay, relayError } from "../relay_access.ts";
 import { waitForReceipt } from "../wait.ts";
-import { durationFlag } from "./run.ts";
+import { durationFlag } from "../flag_values.ts";
 
 const TIMEOUT_MS = 120_000;
 const TTL_MS = 7 * 86_400_000;
@@ -25,7 +26,7 @@ export const run: Verb = async (invocation, io) => {
   const subject = text("subject");
   const replyTo = text("reply-to");
   const kind = text("kind");
-  const input: SendInput = {
+  const input = {
     from: sender(text("from"), io),
     to: target,
     body,
@@ -39,17 +40,14 @@ export const run: Verb = async (invocation, io) => {
     ttlMs: durationFlag(flags.ttl, TTL_MS),
     // Every send has a key, so that repeating it after a lost answer cannot store it twice.
     idempotencyKey: text("idempotency-key") ?? crypto.randomUUID(),
-  };
-  const sent = await sendOnce(access.http.send.bind(access.http), input);
+  } satisfies SendInput;
+  const sent = await sendOnce(access.http, input);
   if (!sent.ok) {
     if (sent.kind === "rejected" && sent.code === "E_NO_RECIPIENT") {
-      const candidates = sent.candidates ?? [];
-      if (candidates.includes(target) && candidates.includes(input.from)) {
-        throw new RunnerError("E_NO_RECIPIENT", `nobody is there for "${shown(target)}"`, {
-          hint: "it is offline, or means the sender alone, who gets no message of his own",
-        });
-      }
-      throw noRecipient(target, sent.candidates ?? [], "--queue keeps it until somebody comes");
+      throw noRecipient(target, sent.candidates ?? [], {
+        sender: input.from,
+        hint: "--queue keeps it until somebody comes",
+      });
     }
     throw relayError(sent, access.url);
   }
@@ -93,15 +91,6 @@ export const run: Verb = async (invocation, io) => {
   } else io.out(`message ${message.id} is ${until} at ${told}\n`);
   return 0;
 };
-
-/** A send whose answer was lost is repeated: its key makes that safe. */
-async function sendOnce<T extends { ok: boolean }>(
-  send: (input: SendInput) => Promise<T>,
-  input: SendInput,
-): Promise<T> {
-  const first = await send(input);
-  return !first.ok && "kind" in first && first.kind === "unknown" ? await send(input) : first;
-}
 
 async function bodyOf({ positionals }: Invocation, io: Io): Promise<string> {
   const given = positionals[1];

@@ -3,6 +3,7 @@ import { TIMED_OUT, withDeadline } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
 import { isRecord } from "../../protocol/codec.ts";
 import type { ChildHandle, ExitStatus } from "../../process/contract.ts";
+import { wholeReason } from "../reason.ts";
 import { ConversationMemory } from "../conversation_memory.ts";
 import type {
   Delivery,
@@ -22,8 +23,6 @@ import { claudeVersion } from "./version.ts";
 import { probeTranscripts } from "./transcript.ts";
 
 const LINE_LIMIT = 64 * 1024 * 1024;
-/** Of a line that makes no sense; the log masks and cuts what it keeps. */
-const LOGGED_CHARS = 8_000;
 const INTERRUPT_MS = 2_000;
 const END_SESSION_MS = 2_000;
 /** A cancelled or completed delivery whose result did not come in this time has none. */
@@ -126,7 +125,7 @@ export class HeadlessClaude implements ProviderSession {
       record = JSON.parse(text);
     } catch {
       return this.#ports.log.debug("claude wrote a line that is not JSON", {
-        line: text.slice(0, LOGGED_CHARS),
+        line: wholeReason(text),
       });
     }
     if (!isRecord(record)) return;

@@ -176,7 +176,7 @@ export function checkArguments(
   if (permissionMode !== null && approval !== "guarded") {
     throw refusal(
       `permission mode ${permissionMode} and --approval ${approval} exclude each other`,
-      "leave one away",
+      "leave one of them out",
     );
   }
   const leaving = flags.find((name) => LEAVING.has(name));

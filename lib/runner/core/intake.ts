@@ -9,8 +9,6 @@ import type { Effect, Event, Now, State } from "./types.ts";
 
 /** Wait after pages of unread mail could not be fetched. */
 const RESYNC_RETRY_MS = 2_000;
-/** A relay that wants to be left alone for longer is asked all the same (R-19). */
-const RETRY_AFTER_CAP_MS = 300_000;
 /** Texts that stay in memory when it is short. */
 const SCARCE_BYTES = 1024 * 1024;
 
@@ -112,7 +110,7 @@ export function resynced(state: State, now: Now, event: Extract<Event, { type: "
   state.resync = "idle";
   if (end === "failed") {
     const waitMs = RESYNC_RETRY_MS * (0.5 + now.random / 2);
-    state.resyncNotBefore = now.mono + Math.max(waitMs, Math.min(RETRY_AFTER_CAP_MS, retryAfterMs));
+    state.resyncNotBefore = now.mono + Math.max(waitMs, retryAfterMs);
   }
   // As long as nothing was left at the relay, pushes bring what the pages did not.
   if (state.intake === "open") return;
@@ -151,7 +149,7 @@ export function fetched(
 
 /** The relay could not be asked for a text: tried again with back-off. */
 export function fetchFailed(state: State, now: Now, key: string, retryAfterMs = 0): void {
-  backOff(state, "fetch", key, now, Math.min(RETRY_AFTER_CAP_MS, retryAfterMs));
+  backOff(state, "fetch", key, now, retryAfterMs);
 }
 
 /** A person dropped a dead letter: it is forgotten here as well. */

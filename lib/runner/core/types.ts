@@ -68,7 +68,7 @@ export type Event =
   | { type: "offered"; message: Message; paged?: boolean }
   /**
    * The pages asked for by `resync` have been offered up to message `through`; why there are no more now. `retryAfterMs`:
-   * the relay wants to be asked again no earlier.
+   * the relay wants to be asked again no earlier; bounded by whoever asked it.
    */
   | { type: "resynced"; end: "reached" | "full" | "failed"; through: number; retryAfterMs?: number }
   /** The text of a message that waited without it, or null when the relay no longer has it. */
