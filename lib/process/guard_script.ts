@@ -33,6 +33,10 @@ start_of() {
   if [ -r "/proc/$1/stat" ]; then sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
   else ps -o lstart= -p "$1" 2>/dev/null; fi
 }
+parent_of() {
+  if [ -r "/proc/$1/stat" ]; then sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f2
+  else ps -o ppid= -p "$1" 2>/dev/null | tr -d ' '; fi
+}
 runner_start=$(start_of "$runner")
 marked() {
   if [ -d /proc/self ]; then
@@ -89,6 +93,12 @@ restore() {
     stty "$modes" <"$terminal"
   ) 2>/dev/null
 }
+# Start of a group's leader. Told late, the guard may find somebody else under that id: ours is a child of the runner, or,
+# where that has just ended, carries the marker.
+leader_start() {
+  start=$(start_of "$1" | tr ' ' _)
+  if [ "$(parent_of "$1")" = "$runner" ] || marked "$marker" | grep -qx "$1"; then echo "$start"; fi
+}
 group_of() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f3; }
 # A group's id belongs to somebody else once its leader and all members are gone. It is ours while its leader is the
 # process that was told of; without a leader, while a member carries the marker.
@@ -106,11 +116,11 @@ end_all() {
     pgid=\${group%%/*}
     ours "$pgid" "\${group#*/}" || continue
     kept="$kept $pgid"
-    kill -TERM -- "-$pgid" 2>/dev/null
-    kill -CONT -- "-$pgid" 2>/dev/null
+    kill -s TERM -- "-$pgid" 2>/dev/null
+    kill -s CONT -- "-$pgid" 2>/dev/null
   done
   [ -n "$kept" ] && sleep 0.2
-  for pgid in $kept; do kill -KILL -- "-$pgid" 2>/dev/null; done
+  for pgid in $kept; do kill -s KILL -- "-$pgid" 2>/dev/null; done
   sweep "$marker"
   [ -n "$terminal" ] && restore
 }
@@ -131,7 +141,7 @@ while IFS= read -r line; do
       terminal=\${value%% *}
       modes=\${value#* }
       ;;
-    group) groups="$groups $value/$(start_of "$value" | tr ' ' _)" ;;
+    group) groups="$groups $value/$(leader_start "$value")" ;;
     gone)
       kept=""
       for group in $groups; do [ "\${group%%/*}" = "$value" ] || kept="$kept $group"; done

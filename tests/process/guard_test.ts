@@ -207,21 +207,52 @@ Deno.test("nothing survives a SIGKILL of runner or of runner and guard, however 
   });
 });
 
+Deno.test("a member of the agent's group that has dropped the marker ends when the runner is killed", async () => {
+  await withTempDir(async (dir) => {
+    const script = join(dir, "owner.ts");
+    const lib = new URL("../../lib/", import.meta.url).href;
+    const sleep = `sleep ${300 + Math.random()}`;
+    await Deno.writeTextFile(
+      script,
+      `import { createProcesses } from "${lib}process/mod.ts";
+       import { systemClock } from "${lib}base/clock.ts";
+       import { noLog } from "${lib}base/log.ts";
+       const processes = createProcesses({ runId: crypto.randomUUID(), clock: systemClock, log: noLog });
+       await processes.spawn({ command: "/bin/sh", args: ["-c", "env -i ${sleep} & echo; wait"], cwd: "/",
+         env: { PATH: "/usr/bin:/bin" }, stdin: "null", stdout: "inherit", stderr: "null", ownGroup: true });
+       await new Promise((resolve) => setTimeout(resolve, 100_000));`,
+    );
+    const owner = new Deno.Command(Deno.execPath(), {
+      args: [...RUN_ARGS.slice(0, -1), script],
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const sleeps = async () => (await commands()).includes(sleep);
+    await until("the agent", sleeps);
+    owner.kill("SIGKILL");
+    await owner.status;
+    await until("its end", async () => !await sleeps(), 5_000);
+    await owner.stdout.cancel();
+  });
+});
+
 /** Needs a kernel and a user that may say which process id comes next; skipped elsewhere. */
 const CHOOSES_IDS = new Deno.Command("/bin/sh", {
   args: ["-c", 'last=/proc/sys/kernel/ns_last_pid; id=$(cat $last) && echo "$id" > $last'],
   stderr: "null",
 }).outputSync().success;
 
-Deno.test({
-  name: `the process that got the id of a group that is gone is left alone when the runner is killed${
-    CHOOSES_IDS ? "" : " (SKIPPED: ids cannot be chosen here)"
-  }`,
-  ignore: !CHOOSES_IDS,
-  fn: () => withTempDir(leavesTheForeign),
-});
+for (const late of [false, true]) {
+  Deno.test({
+    name: `the process that got the id of a group that is gone is left alone when the runner is killed, ${
+      late ? "also when the guard hears of the group only then" : "and the guard knew the group"
+    }${CHOOSES_IDS ? "" : " (SKIPPED: ids cannot be chosen here)"}`,
+    ignore: !CHOOSES_IDS,
+    fn: () => withTempDir((dir) => leavesTheForeign(dir, late)),
+  });
+}
 
-async function leavesTheForeign(dir: string): Promise<void> {
+async function leavesTheForeign(dir: string, late: boolean): Promise<void> {
   const script = join(dir, "owner.ts");
   const lib = new URL("../../lib/", import.meta.url).href;
   // A child under guard ends; its owner lives on and is then killed.
@@ -231,29 +262,34 @@ async function leavesTheForeign(dir: string): Promise<void> {
        import { systemClock } from "${lib}base/clock.ts";
        import { noLog } from "${lib}base/log.ts";
        const guard = startGuard({ runId: Deno.args[0]!, clock: systemClock, log: noLog });
-       const child = new Deno.Command("/bin/sleep", { args: ["0.5"], detached: true }).spawn();
+       const late = Deno.args[1] === "late";
+       if (late) Deno.kill(guard.pid, "SIGSTOP");
+       const child = new Deno.Command("/bin/cat", { stdin: "piped", detached: true }).spawn();
        guard.add(child.pid);
+       // It answers a sweep when it has read what was before.
+       if (!late) await guard.sweep();
+       await child.stdin.close();
        await child.status;
-       console.log(child.pid);
+       console.log(child.pid, guard.pid);
        await new Promise((resolve) => setTimeout(resolve, 100_000));`,
   );
   const owner = new Deno.Command(Deno.execPath(), {
-    args: [...RUN_ARGS.slice(0, -1), script, crypto.randomUUID()],
+    args: [...RUN_ARGS.slice(0, -1), script, crypto.randomUUID(), late ? "late" : "in time"],
     stdout: "piped",
     stderr: "null",
   }).spawn();
   const reader = owner.stdout.getReader();
-  const pid = Number(new TextDecoder().decode((await reader.read()).value).trim());
+  const itsGuard = (each: string) => each.includes("relay-guard") && each.endsWith(` ${owner.pid}`);
+  const ids = new TextDecoder().decode((await reader.read()).value).trim().split(" ").map(Number);
+  const [pid, guard] = ids as [number, number];
   const foreign = await processWithId(pid);
+  assert((await commands()).some(itsGuard), "no guard");
+  if (late) Deno.kill(guard, "SIGCONT");
   owner.kill("SIGKILL");
   await owner.status;
   await reader.cancel();
   assert(foreign !== null, "the id was not got");
-  await until(
-    "the end of the guard",
-    async () =>
-      !(await commands()).some((each) => /relay-guard/.test(each) && each.includes(`${owner.pid} `)),
-  );
+  await until("the end of the guard", async () => !(await commands()).some(itsGuard));
   // The guard has done its work. What it has killed does not answer any more, whether or not it is gone yet.
   assertEquals(await foreign.ask("there?"), "there?", "a foreign process was killed");
   Deno.kill(pid, "SIGKILL");
@@ -275,6 +311,7 @@ async function processWithId(pid: number): Promise<Echo | null> {
         // The next process gets the id after the one written here, unless somebody else is faster.
         `exec 3<&0; echo $(($1 - 1)) > /proc/sys/kernel/ns_last_pid || exit 9
          setsid cat <&3 & [ $! = "$1" ] || { kill $!; exit 8; }
+         echo mine
          wait`,
         "sh",
         String(pid),
@@ -296,7 +333,9 @@ async function processWithId(pid: number): Promise<Echo | null> {
         await lines.cancel();
       },
     };
-    if (await echo.ask("got it?") !== undefined) return echo;
+    if ((await lines.read()).value?.trim() === "mine" && await echo.ask("under way?") !== undefined) {
+      return echo;
+    }
     await echo.ended();
   }
   return null;
