@@ -10,6 +10,7 @@ import type { JournalRow, MessageState } from "../../lib/inbox/contract.ts";
 import { openJournal } from "../../lib/inbox/journal.ts";
 import { noteRun } from "../../lib/process/leftovers.ts";
 import { lockInstance, lockInstanceAfterEnd } from "../../lib/process/lock.ts";
+import { whileForking } from "../support/forker.ts";
 import { NOW, testRow } from "../support/rows.ts";
 import { withTempDir } from "../support/temp.ts";
 
@@ -425,13 +426,9 @@ Deno.test("prune goes into no directory that is a link, and not into a home that
 
 Deno.test("a home can be pruned again at once, also while another thread starts processes", async () => {
   await withHome(async (home) => {
-    const worker = new Worker(new URL("../support/forker.ts", import.meta.url), { type: "module" });
-    try {
-      await new Promise((resolve) => worker.onmessage = resolve);
+    await whileForking(() => {
       for (let i = 0; i < 1_000; i++) home.prune();
-    } finally {
-      worker.terminate();
-    }
+    });
   });
 });
 

@@ -1,10 +1,11 @@
-import { RunnerError, shown } from "../../base/errors.ts";
+import { shown } from "../../base/errors.ts";
 import { childEnv } from "../../config/child_env.ts";
 import { resolveCommand } from "../../config/command_path.ts";
 import type { RunSettings } from "../../config/contract.ts";
 import { resolveRun } from "../../config/resolve.ts";
 import { ask } from "../../process/ask.ts";
 import type { Check, DoctorDeps, Finding } from "./contract.ts";
+import { told } from "./told.ts";
 
 /** A program with a runtime to start may need this long on a slow machine. */
 const PROBE_MS = 15_000;
@@ -110,12 +111,3 @@ export const checkTmux: Check = async ({ clock }) => {
   }
   return [{ check: "tmux", health: "warn", text: "not found", hint: "--detach and attach need it" }];
 };
-
-function told(error: unknown): Pick<Finding, "text" | "hint"> {
-  if (!(error instanceof RunnerError)) throw error;
-  const { message, where, hint } = error;
-  return {
-    text: where === undefined ? message : `${message} (${where})`,
-    ...(hint === undefined ? {} : { hint }),
-  };
-}

@@ -1,7 +1,8 @@
-import { RunnerError, shown } from "../../base/errors.ts";
+import { shown } from "../../base/errors.ts";
 import { VERSION } from "../../base/version.ts";
 import { openRelay, type RelayAccess, relayError } from "../relay_access.ts";
 import type { Check, Finding } from "./contract.ts";
+import { told } from "./told.ts";
 
 /** Difference of two clocks from which times of two machines cannot be compared by a person. */
 const SKEW_MS = 5_000;
@@ -12,15 +13,7 @@ export const checkRelay: Check = async ({ invocation, io, clock }) => {
   try {
     access = await openRelay(invocation, io);
   } catch (error) {
-    if (!(error instanceof RunnerError)) throw error;
-    return [
-      finding(
-        "relay",
-        "fail",
-        `${error.message}${error.where === undefined ? "" : ` (${error.where})`}`,
-        error.hint,
-      ),
-    ];
+    return [{ check: "relay", health: "fail", ...told(error) }];
   }
   const { http, url, own } = access;
   const name = shown(url, 200);
