@@ -1,5 +1,6 @@
 import { IDENTIFIER } from "../protocol/ids.ts";
 import { choice, flag, integer, list, object, record, type Rule, type Shaped, text } from "./shape.ts";
+import { TOKEN_RULES } from "./token.ts";
 
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
@@ -18,7 +19,7 @@ export const UNSAFE_ENV = /^(?:LD_.*|DYLD_.*|BASH_ENV|ENV|NODE_OPTIONS|PROMPT_CO
 export const configSchema = object({
   relayUrl: text(),
   relayPort: integer(1, 65_535),
-  token: text(filled),
+  token: text(...TOKEN_RULES),
   defaultCwd: text(),
 });
 

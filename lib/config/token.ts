@@ -1,8 +1,19 @@
 import { RunnerError, shown } from "../base/errors.ts";
 import { readPrivateFile, writeFileOnce } from "../base/private_file.ts";
 import { randomToken } from "../base/secret.ts";
+import type { Rule } from "./shape.ts";
 
 const TOKEN_LIMIT = 4 * 1024;
+
+/** What a token must be, wherever it comes from. It travels in a header. */
+export const TOKEN_RULES: readonly Rule<string>[] = [
+  { holds: (token) => token !== "", message: "is empty" },
+  { holds: (token) => token.length <= TOKEN_LIMIT, message: "is larger than 4 KiB" },
+  {
+    holds: (token) => /^[\x21-\x7e]*$/.test(token),
+    message: "has characters that a header cannot carry",
+  },
+];
 
 /** Reads a token from a file that only its owner can read. Throws `E_TOKEN_FILE`. */
 export async function readTokenFile(path: string): Promise<string> {
@@ -28,10 +39,8 @@ export function checkGivenToken(text: string, where: string): string {
 
 function checkToken(text: string, fail: (what: string) => RunnerError): string {
   const token = text.replace(/\r?\n$/, "");
-  if (token === "") throw fail("is empty");
-  if (token.length > TOKEN_LIMIT) throw fail("is larger than 4 KiB");
-  // It travels in a header.
-  if (!/^[\x21-\x7e]+$/.test(token)) throw fail("has characters that a header cannot carry");
+  const broken = TOKEN_RULES.find(({ holds }) => !holds(token));
+  if (broken !== undefined) throw fail(broken.message);
   return token;
 }
 

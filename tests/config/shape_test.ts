@@ -64,10 +64,14 @@ Deno.test("every value of a wrong type is told with its path, what is expected a
 Deno.test("every value out of its bounds is told, and every key that is not known", () => {
   assertEquals(problems(configSchema, { relayPort: 0.5, token: "", a: 1, b: 2 }), [
     "relayPort must be an integer 1..65535",
-    "token must not be empty",
+    "token is empty",
     "a unknown key",
     "b unknown key",
   ]);
+  assertEquals(problems(configSchema, { token: "secret\nX: y" }), [
+    "token has characters that a header cannot carry",
+  ]);
+  assertEquals(problems(configSchema, { token: "t".repeat(4_097) }), ["token is larger than 4 KiB"]);
   assertEquals(
     problems(providerSchema, {
       command: "",
