@@ -229,10 +229,12 @@ class Child implements ChildHandle {
    */
   async #endRest(): Promise<void> {
     if (this.#context.ownGroup) {
-      this.#signalTree("SIGTERM");
-      this.#signalTree("SIGCONT");
-      await delay(this.#context.clock, this.#hard ? 0 : LEFT_GRACE_MS);
-      this.#signalTree("SIGKILL");
+      // Where nothing is left the id is free, and not ours to signal again.
+      if (this.signalGroup("SIGTERM")) {
+        this.signalGroup("SIGCONT");
+        await delay(this.#context.clock, this.#hard ? 0 : LEFT_GRACE_MS);
+        this.signalGroup("SIGKILL");
+      }
       this.#groupGone = true;
       this.#context.guard.remove(this.pid);
     }

@@ -6,6 +6,7 @@ import { type Guard, startGuard } from "../../lib/process/guard.ts";
 import { GUARD_SCRIPT } from "../../lib/process/guard_script.ts";
 import { endLeftovers } from "../../lib/process/leftovers.ts";
 import { createProcesses, RUN_MARKER } from "../../lib/process/mod.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 import { processesWith, RUN_ARGS } from "../support/runner_process.ts";
 import { SETSID } from "../support/shells.ts";
 import { until, withTempDir } from "../support/temp.ts";
@@ -251,6 +252,36 @@ for (const late of [false, true]) {
     fn: () => withTempDir((dir) => leavesTheForeign(dir, late)),
   });
 }
+
+Deno.test({
+  name: `the process that got the id of an agent that left nothing in its group is left alone${
+    CHOOSES_IDS ? "" : " (SKIPPED: ids cannot be chosen here)"
+  }`,
+  ignore: !CHOOSES_IDS,
+  fn: async () => {
+    const clock = new FakeClock();
+    const processes = createProcesses({ runId: crypto.randomUUID(), clock, log: noLog });
+    const child = await processes.spawn({
+      command: "/bin/true",
+      args: [],
+      cwd: "/",
+      env: {},
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+      ownGroup: true,
+    });
+    await child.exited;
+    const foreign = await processWithId(child.pid);
+    assert(foreign !== null, "the id was not got");
+    // More than what is left in a group is given to end by itself.
+    await clock.advance(500);
+    await processes.dispose({ graceMs: 0 });
+    assertEquals(await foreign.ask("there?"), "there?", "a foreign process was killed");
+    Deno.kill(child.pid, "SIGKILL");
+    await foreign.ended();
+  },
+});
 
 async function leavesTheForeign(dir: string, late: boolean): Promise<void> {
   const script = join(dir, "owner.ts");
