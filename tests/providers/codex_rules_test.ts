@@ -7,8 +7,11 @@ import {
   terminalArguments,
 } from "../../lib/providers/codex/arguments.ts";
 import { Conversations } from "../../lib/providers/codex/conversations.ts";
+import { probeThreads } from "../../lib/providers/codex/probe.ts";
+import type { RpcLink } from "../../lib/providers/codex/rpc.ts";
 import { CodexThread, probeTurns, type Turn } from "../../lib/providers/codex/thread.ts";
 import type { ProviderEvent } from "../../lib/providers/contract.ts";
+import { FakeClock } from "../support/fake_clock.ts";
 
 const ID = "11111111-0000-5000-8000-000000000001";
 const kinds = (events: ProviderEvent[]) =>
@@ -55,6 +58,71 @@ Deno.test("Codex's threads: a TUI that was opened on a thread shows by taking it
   assertEquals(all.take("thread/goal/cleared", { threadId: "T" }), { type: "none" });
   await waiting;
   assertEquals([taken, events], [1, []]);
+});
+
+/** Notifications of a turn whose prompt a hook refuses (0.169.0, measured): it has no item, and completes. */
+function refuse(all: Conversations, turnId: string, run: Record<string, unknown> = {}): void {
+  const at = (method: string, more: Record<string, unknown>) => all.take(method, { threadId: "T", ...more });
+  at("turn/started", { turn: { id: turnId } });
+  const entries = [{ kind: "feedback", text: "not here" }];
+  at("hook/completed", {
+    turnId,
+    run: { eventName: "userPromptSubmit", status: "blocked", entries, ...run },
+  });
+  at("turn/completed", { turn: { id: turnId, status: "completed", items: [] } });
+}
+
+Deno.test("Codex's threads: a prompt that a hook refuses was the one message without a turn, where nobody else has prompts", () => {
+  const { all, events } = conversations(false);
+  all.current!.expect(ID);
+  for (const other of [{ status: "completed" }, { eventName: "stop" }]) refuse(all, "before", other);
+  assertEquals(events, []);
+  refuse(all, "U");
+  assertEquals(events, [
+    { type: "failed", deliveryIds: [ID], failure: "message", reason: "a hook refused it: not here" },
+  ]);
+  assertEquals(all.current!.open.size, 0);
+  // It cannot be told which of two it was, and a prompt with a turn of its own was none.
+  for (const id of ["a", "b"]) all.current!.expect(id);
+  all.take("item/started", { threadId: "T", turnId: "V", item: { ...userMessage, clientId: "placed" } });
+  refuse(all, "W");
+  assertEquals(kinds(events), ["message", "placed"]);
+  assertEquals(["a", "b", "placed"].map((id) => all.current!.refusalOf(id)), ["not here", "not here", null]);
+});
+
+Deno.test("Codex's threads: beside a person, a refused prompt was the message only if the record has it nowhere", async () => {
+  const { all, events } = conversations(true);
+  const entry = { id: "entry", clientUserMessageId: ID };
+  const probe = async (queue: unknown[], turns: Turn[]) => {
+    const rpc = {
+      request: (method: string) =>
+        Promise.resolve({ data: method === "thread/queue/list" ? queue : turns, nextCursor: null }),
+    } as unknown as RpcLink;
+    const results = await probeThreads(rpc, new FakeClock(), [ID], {
+      conversations: all,
+      remembered: [],
+      stuck: new Set(),
+      startQueue: () => Promise.resolve(),
+    });
+    return results.get(ID);
+  };
+  const thread = all.current!;
+  thread.expect(ID);
+  refuse(all, "the person's");
+  assertEquals(events, []);
+  assertEquals((await probe([entry], []))?.state, "placed", "it waits behind the person's");
+  assertEquals(await probe([], []), {
+    state: "failed",
+    failure: "message",
+    reason: "a hook refused it: not here",
+  });
+  assertEquals(thread.open.size, 0);
+  thread.expect(ID);
+  assertEquals(await probe([], []), { state: "absent" }, "another attempt");
+  thread.expect(ID);
+  refuse(all, "the person's again");
+  thread.take("item/started", { turnId: "U", item: userMessage });
+  assertEquals(thread.refusalOf(ID), null, "it has begun");
 });
 
 Deno.test("Codex's threads: what was missed is told once, and old turns are not told of again", () => {

@@ -1,6 +1,8 @@
 /** What a message or a prompt says that the agent would take for an order of its person's. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { lines } from "../../lib/base/bytes.ts";
+import { realClis } from "../support/real_clis.ts";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
 import { sessionOf } from "../support/claude_seat.ts";
 import { receiptOf, send, stagesOf, withSeat } from "../support/seat.ts";
@@ -81,6 +83,61 @@ Deno.test("claude: a job whose prompt is a command of Claude's own prints what t
     assertEquals(code, 0, err);
     assertStringIncludes(out, "Total duration");
     assertEquals(agent.model.requests.length, 0);
+  });
+});
+
+/** Codex with the rule, which its person has trusted. */
+async function trustedRules({ dir, home }: RealAgent): Promise<void> {
+  const { codex } = await realClis();
+  const config = join(dir, "codex", "config.toml");
+  Deno.writeTextFileSync(join(dir, "codex", "hooks.json"), JSON.stringify(RULE));
+  const server = new Deno.Command(codex, {
+    args: ["app-server"],
+    env: home.env,
+    cwd: home.cwd,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const input = server.stdin.getWriter();
+  const say = (frame: unknown) => input.write(new TextEncoder().encode(JSON.stringify(frame) + "\n"));
+  const clientInfo = { name: "test", version: "1" };
+  await say({ id: 1, method: "initialize", params: { clientInfo, capabilities: { experimentalApi: true } } });
+  await say({ method: "initialized" });
+  await say({ id: 2, method: "hooks/list", params: { cwds: [home.cwd] } });
+  for await (const line of lines(server.stdout, { maxLineBytes: 1024 * 1024 })) {
+    const { id, result } = JSON.parse(line.kind === "line" ? line.text : "{}");
+    if (id !== 2) continue;
+    const { key, currentHash } = result.data[0].hooks[0];
+    Deno.writeTextFileSync(config, `\n[hooks.state."${key}"]\ntrusted_hash = "${currentHash}"\n`, {
+      append: true,
+    });
+    break;
+  }
+  await input.close();
+  server.kill("SIGKILL");
+  await server.status;
+}
+
+Deno.test("codex: a message that a rule of the person's refuses is a dead letter with the rule's words", async () => {
+  await withRealAgent("codex", async (agent) => {
+    await trustedRules(agent);
+    const runner = agent.home.start(["codex", "--headless", "--label", "api"]);
+    await agent.home.untilReady("api");
+    const sent = await agent.home.run(["send", "label:api", "marker-blocked", "--wait-reply"]);
+    assertEquals(sent.code, 1, sent.out + sent.err);
+    const receipt = await receiptOf(agent, 1);
+    assertEquals([stagesOf(receipt).at(-1), stagesOf(receipt).includes("seen")], ["dead", false]);
+    assertStringIncludes(
+      receipt.recipients[0]!.reports.at(-1)!.evidence ?? "",
+      "a hook refused it: not here",
+    );
+    await send(agent, "harmless [[say fine]]", "--wait-reply");
+    assertEquals(agent.model.asked("marker-blocked"), 0);
+    const { out } = await agent.home.run(["status", "label:api", "--json"]);
+    assertStringIncludes(out, '"incarnation":1', "it is not started anew");
+    runner.kill("SIGTERM");
+    assertEquals(await runner.ended(), 0, runner.err);
   });
 });
 

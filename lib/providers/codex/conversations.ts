@@ -73,7 +73,7 @@ export class Conversations {
 
   /** Makes a thread the current one. */
   turnTo(threadId: string): CodexThread {
-    const thread = this.#followed.get(threadId) ?? new CodexThread(this.#emit, threadId);
+    const thread = this.#followed.get(threadId) ?? new CodexThread(this.#emit, threadId, this.#interactive);
     this.#others.delete(threadId);
     this.#followed.set(threadId, thread);
     this.#current = thread;

@@ -3,7 +3,7 @@ import type { ProbeResult } from "../contract.ts";
 import { listQueue, listTurns, unqueue } from "./calls.ts";
 import type { Conversations } from "./conversations.ts";
 import type { RpcLink } from "./rpc.ts";
-import { type CodexThread, probeTurns } from "./thread.ts";
+import { type CodexThread, probeTurns, refusalReason } from "./thread.ts";
 
 /** What a probe looks at beside the server. */
 export interface ProbeContext {
@@ -55,8 +55,12 @@ export async function probeThreads(
   }
   for (const deliveryId of deliveryIds) {
     const result = results.get(deliveryId);
-    if (result === undefined) results.set(deliveryId, { state: "absent" });
-    if (result?.state !== "placed") conversations.holderOf(deliveryId)?.forget(deliveryId);
+    const holder = conversations.holderOf(deliveryId);
+    const refusal = holder?.refusalOf(deliveryId) ?? null;
+    if (result === undefined && refusal !== null) {
+      results.set(deliveryId, { state: "failed", failure: "message", reason: refusalReason(refusal) });
+    } else if (result === undefined) results.set(deliveryId, { state: "absent" });
+    if (result?.state !== "placed") holder?.forget(deliveryId);
   }
   return results;
 }

@@ -21,6 +21,24 @@ export interface Turn {
   items?: ThreadItem[];
 }
 
+/** A hook of the person's that ran in a turn. */
+interface HookRun {
+  eventName?: string;
+  status?: string;
+  entries?: { text?: string }[];
+}
+
+/** What a hook said that refused the turn's prompt; null for any other. */
+function refusalOf({ eventName, status, entries }: HookRun): string | null {
+  if (eventName !== "userPromptSubmit" || (status !== "blocked" && status !== "stopped")) return null;
+  return entries?.map(({ text }) => text ?? "").join(" ").trim() || "without a word";
+}
+
+/** What is told of a message that a hook of the person's refused. */
+export function refusalReason(refusal: string): string {
+  return wholeReason(`a hook refused it: ${refusal}`);
+}
+
 /** Items that the model itself produced: each proves that it saw the turn's input. */
 function isModelOutput({ type, source }: ThreadItem): boolean {
   return type !== undefined && type !== "userMessage" && type !== "hookPrompt" && source !== "userShell";
@@ -34,6 +52,8 @@ interface LiveTurn {
   /** Items whose text was passed on. */
   printed: Set<string>;
   answers: AnswerCount;
+  /** What a hook said that refused its prompt. */
+  refusal: string | null;
 }
 
 /** Ended turns remembered, so that a look back does not tell of them again. */
@@ -48,16 +68,21 @@ const ENDED_LIMIT = 200;
 export class CodexThread {
   readonly id: string;
   readonly #emit: (event: ProviderEvent) => void;
+  readonly #shared: boolean;
   readonly #turns = new Map<string, LiveTurn>();
   readonly #ended = new Set<string>();
   readonly #open = new Set<string>();
+  /** Open deliveries that a refused prompt may have been, with what the hook said. */
+  readonly #refused = new Map<string, string>();
   #activity: Activity = "idle";
   #turnId: string | null = null;
   #paused = false;
 
-  constructor(emit: (event: ProviderEvent) => void, id: string) {
+  /** `shared`: a person has prompts of their own in it. */
+  constructor(emit: (event: ProviderEvent) => void, id: string, shared = false) {
     this.id = id;
     this.#emit = emit;
+    this.#shared = shared;
   }
 
   get activity(): Activity {
@@ -93,11 +118,18 @@ export class CodexThread {
   /** A delivery is about to be handed to this thread. */
   expect(deliveryId: string): void {
     this.#open.add(deliveryId);
+    this.#refused.delete(deliveryId);
   }
 
   /** The delivery is not in this thread after all. */
   forget(deliveryId: string): void {
     this.#open.delete(deliveryId);
+    this.#refused.delete(deliveryId);
+  }
+
+  /** What a hook said that refused a prompt while this delivery was open. It was this one if it is nowhere now. */
+  refusalOf(deliveryId: string): string | null {
+    return this.#refused.get(deliveryId) ?? null;
   }
 
   /** Takes a notification of this thread. */
@@ -115,6 +147,11 @@ export class CodexThread {
       case "item/started":
       case "item/completed":
         return this.#item(String(params.turnId), params.item as ThreadItem, method === "item/completed");
+      case "hook/completed": {
+        const refusal = refusalOf(params.run as HookRun);
+        if (refusal !== null && params.turnId) this.#turn(String(params.turnId)).refusal = refusal;
+        return;
+      }
       case "turn/completed":
         return this.#completed(params.turn as Turn);
     }
@@ -152,6 +189,7 @@ export class CodexThread {
     if (item.type === "userMessage") {
       if (typeof item.clientId !== "string" || turn.deliveries.includes(item.clientId)) return;
       turn.deliveries.push(item.clientId);
+      this.#refused.delete(item.clientId);
       this.#emit({
         type: "evidence",
         deliveryId: item.clientId,
@@ -181,11 +219,26 @@ export class CodexThread {
     }
   }
 
+  /**
+   * A prompt that a hook refuses takes its turn and becomes no item, so that nothing says whose it was (measured). Where a
+   * person has prompts as well, the record must tell first that the delivery does not wait behind theirs.
+   */
+  #noteRefusal(refusal: string): void {
+    const placed = new Set([...this.#turns.values()].flatMap(({ deliveries }) => deliveries));
+    const waiting = [...this.#open].filter((id) => !placed.has(id));
+    if (this.#shared || waiting.length !== 1) {
+      for (const id of waiting) this.#refused.set(id, refusal);
+      return;
+    }
+    this.forget(waiting[0]!);
+    this.#emit({ type: "failed", deliveryIds: waiting, failure: "message", reason: refusalReason(refusal) });
+  }
+
   #turn(turnId: string): LiveTurn {
     let turn = this.#turns.get(turnId);
     if (turn === undefined) {
       const answers = new AnswerCount(() => this.#emit({ type: "turn" }));
-      turn = { deliveries: [], seen: false, text: "", printed: new Set(), answers };
+      turn = { deliveries: [], seen: false, text: "", printed: new Set(), answers, refusal: null };
       this.#turns.set(turnId, turn);
     }
     return turn;
@@ -203,7 +256,10 @@ export class CodexThread {
     if (this.#turnId === turnId) this.#turnId = null;
     if (ended.status === "interrupted") this.#paused = true;
     const { deliveries } = turn;
-    if (deliveries.length === 0) return;
+    if (deliveries.length === 0) {
+      if (turn.refusal !== null) this.#noteRefusal(turn.refusal);
+      return;
+    }
     for (const id of deliveries) this.#open.delete(id);
     if (ended.status === "completed") {
       const last = ended.items?.findLast((item) => item.type === "agentMessage")?.text;
