@@ -67,3 +67,32 @@ Deno.test("dead lists, shows, retries and drops; a wait for a dead message fails
     assertEquals(await relay.ended(), 0);
   });
 });
+
+Deno.test("dead says that there may be more when it got as many as the relay lists at a time", async () => {
+  await withTempDir(async (dir) => {
+    await using home = new TestHome(dir);
+    const letter = {
+      agentId: "worker",
+      generation: 0,
+      at: 1,
+      reason: "r",
+      from: "a",
+      to: "worker",
+      excerpt: "",
+    };
+    const letters = Array.from({ length: 1_000 }, (_, i) => ({ ...letter, messageId: i + 1 }));
+    const relay = Deno.serve(
+      { hostname: "127.0.0.1", port: home.port, onListen: () => {} },
+      ({ method }) => Response.json(method === "GET" ? { storeId: "s", letters } : { ok: true }),
+    );
+    try {
+      for (const args of [["dead", "list"], ["dead", "drop", "--all"]]) {
+        const { code, out, err } = await home.run(args);
+        assertEquals([code, err], [0, "these are the first 1000; there may be more\n"], args.join(" "));
+        assert(out.split("\n").length > 1_000);
+      }
+    } finally {
+      await relay.shutdown();
+    }
+  });
+});

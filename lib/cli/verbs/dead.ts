@@ -18,7 +18,7 @@ export const run: Verb = async (invocation, io) => {
   const action = actionOf(invocation.positionals[0]);
   const access = await openRelay(invocation, io);
   if (action === "list") return await list(access, invocation, io);
-  const letters = await chosen(access, invocation, action);
+  const letters = await chosen(access, invocation, action, io);
   if (action === "show") return await show(access, letters, invocation, io);
   for (const { messageId, agentId, generation } of letters) {
     const key = { messageId, agentId, generation };
@@ -44,6 +44,11 @@ function actionOf(given: string | undefined): Action {
 
 async function letters(access: RelayAccess): Promise<DeadLetter[]> {
   return valueOf(await access.http.listDead({ limit: PAGE }), access.url).letters;
+}
+
+/** A page that is full need not be all. */
+function sayIfMore(all: DeadLetter[], io: Io): void {
+  if (all.length === PAGE) io.err(`these are the first ${PAGE}; there may be more\n`);
 }
 
 async function list(access: RelayAccess, { positionals, flags }: Invocation, io: Io): Promise<number> {
@@ -78,7 +83,7 @@ async function list(access: RelayAccess, { positionals, flags }: Invocation, io:
       style.red(shown(letter.reason, 100)),
     ]),
   ]));
-  if (all.length === PAGE) io.err(`these are the first ${PAGE}; there may be more\n`);
+  sayIfMore(all, io);
   return 0;
 }
 
@@ -108,6 +113,7 @@ async function chosen(
   access: RelayAccess,
   { positionals, flags }: Invocation,
   action: Action,
+  io: Io,
 ): Promise<DeadLetter[]> {
   const given = positionals[1];
   const target = typeof flags.agent === "string" ? flags.agent : undefined;
@@ -127,6 +133,7 @@ async function chosen(
     });
   }
   const all = await letters(access);
+  sayIfMore(all, io);
   const scope = target === undefined ? all : await ofAgent(access, all, target);
   const found = given === undefined ? scope : scope.filter((letter) => letter.messageId === Number(given));
   if (found.length > 0 || given === undefined) return found;
