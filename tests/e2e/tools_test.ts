@@ -155,7 +155,7 @@ Deno.test("what goes wrong is a result with a hint for the model", async () => {
         /nobody is there for "label:othr"\. did you mean label:other/,
       ],
       ["relay_send", { to: me, text: "x" }, /is you\. relay_agents lists the others/],
-      ["relay_send", { to: "label:me", text: "x" }, /you alone/],
+      ["relay_send", { to: "label:me", text: "x" }, /means the sender alone/],
       ["relay_send", { to: "label:other" }, /"text" is missing/],
       ["relay_send", { to: "label:other", text: " " }, /"text" is empty/],
       ["relay_send", { to: "a b", text: "x" }, /"to" is an agent id/],
