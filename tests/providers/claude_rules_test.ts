@@ -294,14 +294,15 @@ Deno.test("a Claude of a terminal that would write no transcript is refused, one
   check(false, "0")();
 });
 
-Deno.test("the person's own word for open means the same to Claude's settings as the mode of that name", () => {
-  const settings = { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" };
-  assertEquals(settingsOf({ approval: "open", args: [] }), settings);
-  assertEquals(settingsOf({ approval: "guarded", args: ["--dangerously-skip-permissions"] }), settings);
-  assertEquals(
-    settingsOf({ approval: "guarded", args: ["--permission-mode", "bypassPermissions"] }),
-    settings,
-  );
+Deno.test("the person's own word for open accepts messages as that mode does, and leaves them the dialog that warns of it", () => {
+  const accept = { crossSessionInbound: "accept" };
+  assertEquals(settingsOf({ approval: "open", args: [] }), {
+    skipDangerousModePermissionPrompt: true,
+    ...accept,
+  });
+  for (const args of [["--dangerously-skip-permissions"], ["--permission-mode", "bypassPermissions"]]) {
+    assertEquals(settingsOf({ approval: "guarded", args }), accept);
+  }
   assertEquals(settingsOf({ approval: "guarded", args: ["--permission-mode", "plan"] }), {});
 });
 

@@ -11,10 +11,13 @@ import { isAtLeast } from "./version.ts";
 export function settingsOf(
   { approval, args, tools }: Pick<ProviderLaunch, "approval" | "args" | "tools">,
 ): Record<string, unknown> {
-  // The person's own word for the same mode means the same: without these, their agent would ask about every message.
-  const open = approval === "open" || splitArguments(args).permissionMode === "bypassPermissions";
+  const open = approval === "open";
+  // In that mode Claude Code would ask about every message, also when it was the person's own word that chose it. The dialog
+  // in which it warns of the mode stays theirs to answer then; `--approval open` is the answer.
+  const bypasses = open || splitArguments(args).permissionMode === "bypassPermissions";
   return {
-    ...(open ? { skipDangerousModePermissionPrompt: true, crossSessionInbound: "accept" } : {}),
+    ...(open ? { skipDangerousModePermissionPrompt: true } : {}),
+    ...(bypasses ? { crossSessionInbound: "accept" } : {}),
     ...(tools === undefined ? {} : { permissions: { allow: [...PLUGIN_TOOLS] } }),
   };
 }
