@@ -192,3 +192,15 @@ dialog("bypass permissions dialog", /Bypass Permissions mode/, {
   config: onboarded,
   args: ["--dangerously-skip-permissions"],
 });
+
+Deno.test("claude in the terminal: in the bypass mode that its person chose and agreed to, a message needs no word of theirs", async () => {
+  await withSeat("claude", ["--", "--dangerously-skip-permissions"], async (seat) => {
+    await seat.terminal.untilShows(/Bypass Permissions mode/);
+    await seat.terminal.press("Down");
+    await seat.terminal.press("Enter");
+    await seat.home.untilReady("api");
+    await send(seat, "marker-bypass [[say taken]]", "--wait-reply");
+    assertEquals(seat.model.asked("marker-bypass"), 1);
+    await quit(seat);
+  });
+});
