@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { until, withTempDir } from "../support/temp.ts";
 import { processesWith, TestHome } from "../support/runner_process.ts";
@@ -185,12 +185,11 @@ Deno.test("SIGKILL of a runner leaves no process of it, and the next run deliver
     await until("the relay", () => relay.out.includes("\n"));
     const runner = home.start(["echo", "--label", "api"]);
     const card = await home.untilReady("api");
+    const agents = () => processesWith(`AGENT_RELAY_ID=${card.id}`);
+    assertNotEquals(await agents(), []);
     runner.kill("SIGKILL");
     await runner.ended();
-    await until(
-      "no process of the agent",
-      async () => (await processesWith(`AGENT_RELAY_ID=${card.id}`)).length === 0,
-    );
+    await until("no process of the agent", async () => (await agents()).length === 0);
     assertEquals((await home.run(["send", String(card.id), "while you were away"])).code, 0);
     const next = home.start(["echo", "--label", "api"]);
     await until("the message to be done", async () => {

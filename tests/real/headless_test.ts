@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
 import { describeProcesses, processesWith, type RunningCommand } from "../support/runner_process.ts";
 import { receiptOf, stagesOf } from "../support/seat.ts";
@@ -167,12 +167,11 @@ for (const provider of ["claude", "codex"] as const) {
       model.decide = (request) => request.text.includes("kill-marker") ? { kind: "hang" } : null;
       await home.run(["send", "label:api", "kill-marker"]);
       await model.untilAsked("kill-marker");
+      const left = () => processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`);
+      assertNotEquals(await left(), []);
       first.kill("SIGKILL");
       await first.ended();
-      await until(
-        "no process",
-        async () => (await processesWith(`AGENT_RELAY_CONTROL_FILE=${home.home}`)).length === 0,
-      );
+      await until("no process", async () => (await left()).length === 0);
       model.decide = null;
       const next = start(agent);
       const { out, err } = await home.run(["send", "label:api", "x", "--until", "received", "--queue"]);
