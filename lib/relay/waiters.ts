@@ -30,10 +30,12 @@ export class Waiters {
     });
   }
 
+  /** Resolves every wait for this key now. */
   wake(key: string): void {
     for (const finish of [...this.#byKey.get(key) ?? []]) finish();
   }
 
+  /** Resolves every wait now: the relay stops. */
   wakeAll(): void {
     for (const key of [...this.#byKey.keys()]) this.wake(key);
   }

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lines } from "../../lib/base/bytes.ts";
+import { systemClock, TIMED_OUT, withDeadline } from "../../lib/base/clock.ts";
 import { realClis } from "../support/real_clis.ts";
 import { type RealAgent, withRealAgent } from "../support/real_home.ts";
 import { sessionOf } from "../support/claude_seat.ts";
@@ -99,24 +100,37 @@ async function trustedRules({ dir, home }: RealAgent): Promise<void> {
     stdout: "piped",
     stderr: "null",
   }).spawn();
-  const input = server.stdin.getWriter();
-  const say = (frame: unknown) => input.write(new TextEncoder().encode(JSON.stringify(frame) + "\n"));
-  const clientInfo = { name: "test", version: "1" };
-  await say({ id: 1, method: "initialize", params: { clientInfo, capabilities: { experimentalApi: true } } });
-  await say({ method: "initialized" });
-  await say({ id: 2, method: "hooks/list", params: { cwds: [home.cwd] } });
-  for await (const line of lines(server.stdout, { maxLineBytes: 1024 * 1024 })) {
-    const { id, result } = JSON.parse(line.kind === "line" ? line.text : "{}");
-    if (id !== 2) continue;
-    const { key, currentHash } = result.data[0].hooks[0];
-    Deno.writeTextFileSync(config, `\n[hooks.state."${key}"]\ntrusted_hash = "${currentHash}"\n`, {
-      append: true,
+  try {
+    const input = server.stdin.getWriter();
+    const say = (frame: unknown) => input.write(new TextEncoder().encode(JSON.stringify(frame) + "\n"));
+    const clientInfo = { name: "test", version: "1" };
+    await say({
+      id: 1,
+      method: "initialize",
+      params: { clientInfo, capabilities: { experimentalApi: true } },
     });
-    break;
+    await say({ method: "initialized" });
+    await say({ id: 2, method: "hooks/list", params: { cwds: [home.cwd] } });
+    const hook = await withDeadline(systemClock, 30_000, hookOf(server.stdout));
+    assert(hook !== TIMED_OUT && hook !== null, "codex does not list the hook");
+    const trust = `\n[hooks.state."${hook.key}"]\ntrusted_hash = "${hook.currentHash}"\n`;
+    Deno.writeTextFileSync(config, trust, { append: true });
+    await input.close();
+  } finally {
+    server.kill("SIGKILL");
+    await server.status;
   }
-  await input.close();
-  server.kill("SIGKILL");
-  await server.status;
+}
+
+/** The hook in the answer to `hooks/list`, null when the server ends before. */
+async function hookOf(
+  stdout: ReadableStream<Uint8Array>,
+): Promise<{ key: string; currentHash: string } | null> {
+  for await (const line of lines(stdout, { maxLineBytes: 1024 * 1024 })) {
+    const { id, result } = JSON.parse(line.kind === "line" ? line.text : "{}");
+    if (id === 2) return result.data[0].hooks[0];
+  }
+  return null;
 }
 
 Deno.test("codex: a message that a rule of the person's refuses is a dead letter with the rule's words", async () => {

@@ -56,11 +56,15 @@ export async function probeThreads(
   for (const deliveryId of deliveryIds) {
     const result = results.get(deliveryId);
     const holder = conversations.holderOf(deliveryId);
-    const refusal = holder?.refusalOf(deliveryId) ?? null;
-    if (result === undefined && refusal !== null) {
-      results.set(deliveryId, { state: "failed", failure: "message", reason: refusalReason(refusal) });
-    } else if (result === undefined) results.set(deliveryId, { state: "absent" });
+    if (result === undefined) results.set(deliveryId, nowhere(holder?.refusalOf(deliveryId) ?? null));
     if (result?.state !== "placed") holder?.forget(deliveryId);
   }
   return results;
+}
+
+/** What became of a delivery that is in no queue and in no turn. */
+function nowhere(refusal: string | null): ProbeResult {
+  return refusal === null
+    ? { state: "absent" }
+    : { state: "failed", failure: "message", reason: refusalReason(refusal) };
 }
