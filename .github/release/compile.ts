@@ -44,6 +44,7 @@ export async function compile(options: CompileOptions): Promise<void> {
     await denoCompile(
       [
         "--frozen",
+        // Types are checked by `deno task check`, with which .ci/run begins; here each target would check them anew.
         "--no-check",
         ...flags,
         "--include",
